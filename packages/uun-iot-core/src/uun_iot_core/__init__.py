@@ -1,0 +1,45 @@
+"""Events, timers, gateway and configuration: the core of uun-iot, without dependencies."""
+
+from ._version import __version__
+from .clock import SYSTEM_CLOCK, Clock, ManualClock
+from .config import load_config, problems
+from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
+from .events import on
+from .exceptions import ConfigError, ModuleError, UnsupportedEvent, UunIotError
+from .files import atomic_write, file_save
+from .gateway import Gateway
+from .logs import LoggingSystemdHandler
+from .naming import module_id, module_id_from_str
+from .timers import ModuleTimer, RepeatTimer
+from .timestamps import get_datetime_from_iso_timestamp, get_iso_timestamp
+from .typing import IModule
+from .updates import Config
+
+__all__ = [
+    "SYSTEM_CLOCK",
+    "Clock",
+    "Config",
+    "ConfigError",
+    "DiagnosticEvent",
+    "Gateway",
+    "GatewayDiagnosticEvent",
+    "GeneralDiagnosticEvent",
+    "IModule",
+    "LoggingSystemdHandler",
+    "ManualClock",
+    "ModuleError",
+    "ModuleTimer",
+    "RepeatTimer",
+    "UnsupportedEvent",
+    "UunIotError",
+    "__version__",
+    "atomic_write",
+    "file_save",
+    "get_datetime_from_iso_timestamp",
+    "get_iso_timestamp",
+    "load_config",
+    "module_id",
+    "module_id_from_str",
+    "on",
+    "problems",
+]

@@ -1,0 +1,147 @@
+"""What a valid configuration is, and how it is read.
+
+`problems` is the one validation: it serves loading, updates and tools alike.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+from .exceptions import ConfigError, json_type
+from .timers import period_problem
+
+__all__ = ["canonical", "load_config", "problems"]
+
+Problems = Iterator[Tuple[str, str]]
+
+_TEXTS = {
+    "uuApp": ("gateway", "uuAppName", "awid"),
+    "uuThing": ("uuIdentity", "accessCode1", "accessCode2"),
+    "oidcGrantToken": (
+        "gateway",
+        "uuAppName",
+        "awid",
+        "clientId",
+        "clientSecret",
+        "uuCmd",
+        "tokenPath",
+    ),
+}
+
+
+def load_config(path: str) -> Dict[str, Any]:
+    """Read and validate a configuration file.
+
+    Args:
+        path: the JSON file.
+
+    Returns:
+        The configuration; its ``gateway`` key is there, ``{}`` where the file has none.
+
+    Raises:
+        ConfigError: the file is missing, damaged, or has a value that cannot be used; the
+            message names the file and the JSON path.
+    """
+    try:
+        with open(path, encoding="utf-8-sig") as file:
+            config = json.load(file)
+    except OSError as exc:
+        raise ConfigError(
+            f"{path}: the configuration file cannot be read ({exc.strerror}); "
+            "give the path of a JSON file (its minimum is {})"
+        ) from exc
+    except json.JSONDecodeError as exc:
+        raise ConfigError(
+            f"{path}: line {exc.lineno}, column {exc.colno}: not valid JSON ({exc.msg}); "
+            "mend the file (its minimum is {})"
+        ) from None  # the decoder's exception holds the whole document
+    except (UnicodeDecodeError, RecursionError) as exc:
+        what = (
+            "is not UTF-8 text" if isinstance(exc, UnicodeDecodeError) else "is nested too deeply"
+        )
+        raise ConfigError(f"{path}: the configuration file {what}; mend the file") from None
+    found = problems(config)
+    if found:
+        raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
+    config.setdefault("gateway", {})
+    return dict(config)
+
+
+def canonical(value: Any) -> str:
+    """Return JSON text that is the same for the same JSON value (and tells 1 from true)."""
+    return json.dumps(value, sort_keys=True)
+
+
+def problems(config: Any) -> List[str]:
+    """Return what is wrong with a configuration, as ``JSON path: what was expected`` lines.
+
+    Args:
+        config: the parsed content of a configuration file.
+    """
+    return [f"{path or 'top level'}: {message}" for path, message in _walk(config)]
+
+
+def _walk(config: Any) -> Problems:
+    if not isinstance(config, dict):
+        yield "", _expected("an object", config)
+        return
+    gateway = config.get("gateway", {})
+    if not isinstance(gateway, dict):
+        yield "gateway", _expected("an object", gateway)
+    else:
+        yield from _each(gateway, "moduleTimers", _timer)
+        yield from _each(gateway, "moduleBackupStorage", _backup)
+    for section, names in _TEXTS.items():
+        part = config.get(section, {})
+        if not isinstance(part, dict):
+            yield section, _expected("an object", part)
+            continue
+        for name in names:
+            # null stands for a key that is not set
+            if not isinstance(part.get(name, ""), (str, type(None))):
+                yield f"{section}.{name}", _expected("a string", part[name])
+        if section == "uuApp":
+            commands = part.get("uuCmdList", {})
+            if not isinstance(commands, dict):
+                yield "uuApp.uuCmdList", _expected("an object", commands)
+
+
+def _each(gateway: Dict[str, Any], key: str, check: Callable[[str, Any], Problems]) -> Problems:
+    part = gateway.get(key, {})
+    path = f"gateway.{key}"
+    if not isinstance(part, dict):
+        yield path, _expected("an object with module ids as keys", part)
+        return
+    for module_id, value in part.items():
+        yield from check(f"{path}.{module_id}", value)
+
+
+def _timer(path: str, value: Any) -> Problems:
+    periods = (
+        {f"{path}.{key}": one for key, one in value.items()}
+        if isinstance(value, dict)
+        else {path: value}
+    )
+    for place, period in periods.items():
+        problem = period_problem(period)
+        if problem is not None:
+            yield place, problem
+
+
+def _backup(path: str, value: Any) -> Problems:
+    if isinstance(value, dict):
+        if not isinstance(value.get("path"), str) or not value["path"]:
+            yield f"{path}.path", _expected("the path of a file", value.get("path"))
+        limit = value.get("limit", 0)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            yield (
+                f"{path}.limit",
+                _expected("a number of entries, a whole number of 0 (no limit) or more", limit),
+            )
+    elif not isinstance(value, str) or not value:
+        yield path, _expected('the path of a file, or an object with "path" and "limit"', value)
+
+
+def _expected(what: str, value: Any) -> str:
+    return f"expected {what}, got {json_type(value)}"

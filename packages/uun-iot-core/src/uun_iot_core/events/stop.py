@@ -1,0 +1,20 @@
+"""The stop event: the gateway stops."""
+
+from __future__ import annotations
+
+from .base import EventType
+from .threads import ThreadedEvent
+
+__all__ = ["EvStop"]
+
+
+class EvStop(ThreadedEvent):
+    """Calls all stop handlers together when it stops, and waits for them."""
+
+    event_type = EventType.STOP
+
+    def stop(self) -> None:
+        """Call the handlers, each in a thread of its own; return when they have ended."""
+        for handler, info in self._handlers:
+            self.spawn(handler, info)
+        self.join()

@@ -1,0 +1,59 @@
+"""Handlers that run in threads of their own, and waiting for their end."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, List, Optional, Tuple
+
+from .base import Event, Handler, HandlerInfo, call_handler
+
+__all__ = ["Busy", "ThreadedEvent"]
+
+#: what still runs: its name, and the identity of its thread
+Busy = Tuple[str, Optional[int]]
+
+
+class ThreadedEvent(Event):
+    """An event that calls each of its handlers in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._threads: List[threading.Thread] = []
+
+    def spawn(
+        self,
+        handler: Handler,
+        info: HandlerInfo,
+        *args: Any,
+        after: Optional[Callable[[], None]] = None,
+    ) -> None:
+        """Call a handler in a new thread.
+
+        Args:
+            handler: the bound function.
+            info: what it handles, and whose it is.
+            args: what it is given.
+            after: called in the same thread when the handler has ended.
+        """
+
+        def run() -> None:
+            call_handler(handler, info, *args)
+            if after is not None:
+                after()
+
+        thread = threading.Thread(
+            target=run, name=f"uun_iot {info.event_type.value} {info.owner_id}"
+        )
+        self._threads = [old for old in self._threads if old.is_alive()]
+        thread.start()
+        self._threads.append(thread)
+
+    def join(self) -> None:
+        """Return when all handlers have ended; one that asks does not wait for itself."""
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join()
+
+    def busy(self) -> List[Busy]:
+        """Return which handlers still run."""
+        return [(thread.name, thread.ident) for thread in self._threads if thread.is_alive()]

@@ -1,0 +1,190 @@
+"""The tick event: the timers of the modules."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+
+from ..clock import Clock
+from ..logs import get_logger
+from ..timers import RepeatTimer
+from .base import Event, EventType, Handler, HandlerInfo, call_handler
+from .threads import Busy
+
+__all__ = ["EvTick"]
+
+logger = get_logger(__name__)
+
+
+class _TickTimer(NamedTuple):
+    owner: str
+    timer_id: Optional[str]
+    timer: RepeatTimer
+
+
+class EvTick(Event):
+    """Calls the tick handlers at the periods of ``gateway.moduleTimers``.
+
+    Each handler has a timer of its own, so several handlers of one timer id do not delay
+    each other.
+
+    Args:
+        clock: what the timers read the time from.
+    """
+
+    event_type = EventType.TICK
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__()
+        self._clock = clock
+        self._timers: List[_TickTimer] = []
+        self._started = False
+
+    # -- what the configuration says ------------------------------------------------------
+
+    def problems(self, periods: Mapping[str, Any]) -> List[str]:
+        """Return where the periods do not fit the handlers, as ``path: message`` lines.
+
+        Args:
+            periods: the value of ``gateway.moduleTimers``; each period is valid already.
+        """
+        found = []
+        for owner, ids in self._ids().items():
+            path = f"gateway.moduleTimers.{owner}"
+            named = sorted(id for id in ids if id is not None)
+            if None in ids and named:
+                found.append(
+                    f"{path}: module `{owner}` has tick handlers with a timer id "
+                    f"({', '.join(named)}) and without; give all of them an id, or none"
+                )
+            elif owner not in periods:
+                continue
+            elif isinstance(periods[owner], dict) and None in ids:
+                found.append(
+                    f"{path}: expected one period, since the tick handler of `{owner}` "
+                    "has no timer id, got an object"
+                )
+            elif not isinstance(periods[owner], dict) and named:
+                found.append(
+                    f"{path}: expected an object with a period for each of the timer ids "
+                    f"{', '.join(named)}, got one period"
+                )
+        return found
+
+    def _ids(self) -> Dict[str, List[Optional[str]]]:
+        ids: Dict[str, List[Optional[str]]] = {}
+        for _, info in self._handlers:
+            ids.setdefault(str(info.owner_id), []).append(_timer_id(info))
+        return ids
+
+    def arm(self, periods: Mapping[str, Any]) -> None:
+        """Make the timers; say what has no period and which period has no handler.
+
+        Args:
+            periods: the value of ``gateway.moduleTimers``, free of `problems`.
+        """
+        self._timers = []
+        for handler, info in self._handlers:
+            owner, timer_id = str(info.owner_id), _timer_id(info)
+            period = _lookup(periods, owner, timer_id)
+            if period is None:
+                path = _path(owner, timer_id)
+                if owner in periods:
+                    logger.warning(
+                        "%s is missing: the tick handler `%s` of `%s` is not called",
+                        path,
+                        timer_id,
+                        owner,
+                    )
+                else:
+                    logger.info("%s is not set: module `%s` has no timer", path, owner)
+                continue
+            self._timers.append(_TickTimer(owner, timer_id, self._make(handler, info, period)))
+        self._warn_of_idle_periods(periods)
+
+    def _make(self, handler: Handler, info: HandlerInfo, period: float) -> RepeatTimer:
+        name = ":".join(part for part in (info.owner_id, *info.args) if part)
+        call = partial(call_handler, handler, info)
+        return RepeatTimer(period, call, clock=self._clock, name=f"tick {name}")
+
+    def _warn_of_idle_periods(self, periods: Mapping[str, Any]) -> None:
+        ids = self._ids()
+        for owner, value in periods.items():
+            for timer_id in value if isinstance(value, dict) else [None]:
+                if timer_id not in ids.get(owner, []):
+                    logger.warning(
+                        "%s: no module has a tick handler for it", _path(owner, timer_id)
+                    )
+
+    def rearm(self, periods: Mapping[str, Any]) -> None:
+        """Give the timers the periods of an updated configuration, at once.
+
+        Args:
+            periods: the new value of ``gateway.moduleTimers``, free of `problems`.
+        """
+        known = {(entry.owner, entry.timer_id) for entry in self._timers}
+        for owner, timer_id, timer in self._timers:
+            period = _lookup(periods, owner, timer_id)
+            if period is None:
+                if timer.running:
+                    timer.stop(block=False)
+                    logger.info("%s is gone: its timer is stopped", _path(owner, timer_id))
+            elif period != timer.period:
+                timer._rearm(period)
+                logger.info("%s is now %s s", _path(owner, timer_id), period)
+            if period is not None and self._started and not timer.running:
+                timer.start()
+        for owner, ids in self._ids().items():
+            for timer_id in ids:
+                if (owner, timer_id) not in known and _lookup(periods, owner, timer_id) is not None:
+                    logger.info(
+                        "%s is new: it takes effect at the next start", _path(owner, timer_id)
+                    )
+
+    def clear_handlers(self) -> None:
+        """Forget all handlers and timers."""
+        super().clear_handlers()
+        self._timers = []
+
+    # -- start and stop ---------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start all timers; their first ticks come at once."""
+        self._started = True
+        for entry in self._timers:
+            entry.timer.start()
+
+    def cancel(self) -> None:
+        """Let no further tick begin; do not wait for those under way."""
+        self._started = False
+        for entry in self._timers:
+            entry.timer.stop(block=False)
+
+    def stop(self) -> None:
+        """Let no further tick begin, and return when those under way have ended."""
+        self.cancel()
+        for entry in self._timers:
+            entry.timer.stop()
+
+    def busy(self) -> List[Busy]:
+        """Return which handlers run right now."""
+        return [
+            (f"uun_iot {entry.timer._name}", entry.timer._running_thread())
+            for entry in self._timers
+            if entry.timer._running_thread() is not None
+        ]
+
+
+def _timer_id(info: HandlerInfo) -> Optional[str]:
+    return info.args[0] if info.args else None
+
+
+def _lookup(periods: Mapping[str, Any], owner: str, timer_id: Optional[str]) -> Optional[float]:
+    value = periods.get(owner)
+    if timer_id is None:
+        return value
+    return value.get(timer_id) if isinstance(value, dict) else None
+
+
+def _path(owner: str, timer_id: Optional[str]) -> str:
+    return ".".join(part for part in ("gateway.moduleTimers", owner, timer_id) if part)

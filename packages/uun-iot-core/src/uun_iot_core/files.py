@@ -1,0 +1,220 @@
+"""Replacing files whole: a reader, a crash or a power cut sees the old content or the new."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+from types import TracebackType
+from typing import Any, Dict, List, Optional, Type, Union
+
+try:
+    import fcntl
+except ImportError:  # Windows: no flock; one writer at a time is then the caller's care
+    fcntl = None  # type: ignore[assignment]  # the module is absent, not None, elsewhere
+
+__all__ = ["StagedFile", "atomic_write", "file_save", "sync_directory"]
+
+PathLike = Union[str, "os.PathLike[str]"]
+
+
+def sync_directory(path: PathLike) -> None:
+    """Make the entries of a directory durable (a rename or a new file in it).
+
+    Args:
+        path: the directory.
+
+    Raises:
+        OSError: the sync failed.
+    """
+    if os.name == "nt":  # a directory cannot be opened there; NTFS journals its entries
+        return
+    fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
+    try:
+        os.fsync(fd)
+    except OSError as exc:
+        if exc.errno != errno.EINVAL:  # some file systems do not sync directories
+            raise
+    finally:
+        os.close(fd)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+class StagedFile:
+    """New content of a file, complete and synced beside it, waiting for `commit`.
+
+    What can fail for want of space or rights fails here, before anything has changed.
+    A context manager: leaving the block without `commit` discards the content.
+
+    Where ``path`` is a link, its target is replaced. An existing file keeps its mode and
+    owner.
+
+    Args:
+        path: the file to replace; its directory must exist.
+        data: the new content; a string is written as UTF-8.
+        mode: permission bits of a new file; by default as the umask has it.
+
+    Raises:
+        OSError: the content could not be written or synced.
+    """
+
+    def __init__(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+        self.path = os.path.realpath(path)
+        self._data = data.encode("utf-8") if isinstance(data, str) else data
+        directory, name = os.path.split(self.path)
+        # One name, not a random one: what a crash leaves behind is reused, not piled up.
+        self._temporary = os.path.join(directory, f".{name}.tmp")
+        self._fd = self._open()
+        try:
+            self._copy_rights(mode)
+            _write_all(self._fd, self._data)
+            os.fsync(self._fd)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _open(self) -> int:
+        """Open the temporary file; writers of one file take turns through its lock."""
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+        while True:
+            fd = os.open(self._temporary, flags, 0o600)
+            try:
+                if fcntl is not None:
+                    fcntl.flock(fd, fcntl.LOCK_EX)
+                    try:
+                        here = os.stat(self._temporary, follow_symlinks=False)
+                    except FileNotFoundError:
+                        os.close(fd)
+                        continue  # the writer before us renamed it
+                    if not os.path.samestat(here, os.fstat(fd)):
+                        os.close(fd)
+                        continue
+                os.ftruncate(fd, 0)
+            except OSError:
+                os.close(fd)
+                raise
+            return fd
+
+    def _copy_rights(self, mode: Optional[int]) -> None:
+        if not hasattr(os, "fchmod"):
+            return
+        try:
+            old = os.stat(self.path)
+        except FileNotFoundError:
+            if mode is None:
+                umask = os.umask(0o077)
+                os.umask(umask)
+                mode = 0o666 & ~umask
+        else:
+            mode = old.st_mode & 0o7777
+            try:
+                os.fchown(self._fd, old.st_uid, old.st_gid)
+            except PermissionError:
+                pass  # only root may give a file away; ours is then the owner
+        os.fchmod(self._fd, mode)
+
+    def commit(self) -> None:
+        """Put the new content in place, durably.
+
+        Raises:
+            OSError: the file still has its old content.
+        """
+        try:
+            try:
+                if os.name == "nt":
+                    self._close()  # an open file cannot be renamed there
+                os.replace(self._temporary, self.path)
+            except OSError as exc:
+                if exc.errno not in (errno.EBUSY, errno.EXDEV):
+                    raise
+                self._overwrite()  # a mount point cannot be replaced, only written
+            else:
+                self._close()
+                sync_directory(os.path.dirname(self.path))
+        finally:
+            self.discard()
+
+    def _overwrite(self) -> None:
+        fd = os.open(self.path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
+        try:
+            _write_all(fd, self._data)
+            os.ftruncate(fd, len(self._data))
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            fd, self._fd = self._fd, -1
+            os.close(fd)
+
+    def discard(self) -> None:
+        """Remove the staged content; after `commit` there is nothing to remove."""
+        if self._fd < 0:
+            return
+        try:
+            os.unlink(self._temporary)
+        except OSError:
+            pass
+        self._close()
+
+    def __enter__(self) -> StagedFile:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        self.discard()
+
+
+def atomic_write(path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+    """Replace the content of a file, whole and durably.
+
+    Args:
+        path: the file; its directory must exist.
+        data: the new content; a string is written as UTF-8.
+        mode: permission bits of a new file; by default as the umask has it. An existing
+            file keeps its own.
+
+    Raises:
+        OSError: the file still has its old content.
+    """
+    with StagedFile(path, data, mode) as staged:
+        staged.commit()
+
+
+def file_save(path: str, data: Union[List[Any], Dict[str, Any]]) -> bool:
+    """Save data to a file as JSON, unless the file has them already.
+
+    The file is replaced whole and synced: after a crash it holds the old data or the new.
+
+    Args:
+        path: the file.
+        data: a dictionary or list.
+
+    Returns:
+        True if saved, False if the file already contains the same data.
+
+    Raises:
+        TypeError, ValueError: the data are not JSON; the file is unchanged.
+        OSError: the file could not be written; it is unchanged.
+    """
+    text = json.dumps(data)
+    try:
+        with open(path, encoding="utf-8") as file:
+            old = json.load(file)
+        # compared as text: in Python 1 == True == 1.0, in JSON they differ
+        if json.dumps(old, sort_keys=True) == json.dumps(json.loads(text), sort_keys=True):
+            return False
+    except (FileNotFoundError, ValueError, RecursionError):
+        pass  # nothing there, or nothing readable: write it
+    atomic_write(path, text)
+    return True

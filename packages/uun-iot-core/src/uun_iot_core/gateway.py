@@ -1,0 +1,355 @@
+"""`Gateway`: builds event sources from modules, starts them, stops them."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import threading
+import traceback
+from types import FrameType, TracebackType
+from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple, Type
+
+from .clock import SYSTEM_CLOCK, Clock
+from .events.base import Event, EventType, current_event, find_handlers, module_id_of
+from .events.start import EvStart
+from .events.stop import EvStop
+from .events.threads import Busy
+from .events.tick import EvTick
+from .exceptions import ConfigError, ModuleError, json_type
+from .logs import get_logger
+from .signals import SignalExit
+from .updates import Config
+
+__all__ = ["Client", "Gateway"]
+
+logger = get_logger(__name__)
+
+#: seconds of requests that stop handlers get when the gateway stops
+STOP_GRACE = 5.0
+#: seconds until it is said what keeps a stop waiting, and between the sayings after that
+STOP_WARNING_AFTER = 10.0
+STOP_WARNING_EVERY = 60.0
+
+_STOPPED, _STARTING, _RUNNING, _STOPPING = "stopped", "starting", "running", "stopping"
+
+
+class Client(Protocol):
+    """What the gateway needs of a client of a uuApp: asking for the configuration."""
+
+    def get(
+        self, uucmd: str, dto_in: Optional[Dict[str, Any]] = None, log_level: int = 30
+    ) -> Tuple[Any, Optional[Exception]]:
+        """Return the response, and the exception if the call failed."""
+
+
+class Gateway(contextlib.AbstractContextManager["Gateway"]):
+    """Loads a configuration, makes the user's modules, and calls their handlers.
+
+    A context manager: entering starts the gateway, leaving stops it.
+
+    An exception in ``module_init`` is the caller's. An exception in a handler is logged
+    and hurts nobody else.
+
+    Example::
+
+        with Gateway("config.json", init) as g:
+            signal.signal(signal.SIGTERM, g.signal_handler)
+            g.stopev.wait()
+
+    Args:
+        config_file: path of the JSON configuration.
+        module_init: ``init(config, uuclient)`` that returns a module, an iterable of
+            modules, or None.
+        clock: what timers read the time from.
+        client: makes the client of the uuApp from the configuration; without it
+            ``uuapp_client`` is None.
+        library_modules: makes the library's own modules, given the configuration and the
+            client.
+
+    Raises:
+        ConfigError: the configuration is missing, damaged or not valid, or does not fit
+            the modules.
+        ModuleError: a module has neither id nor handlers, or two have one id.
+    """
+
+    #: the gateway's configuration, one object for as long as the gateway lives
+    config: Dict[str, Any]
+    #: set while the gateway runs
+    runev: threading.Event
+    #: set when the gateway has been stopped, cleared by `start`
+    stopev: threading.Event
+    #: the client of the uuApp
+    uuapp_client: Any
+
+    def __init__(
+        self,
+        config_file: str,
+        module_init: Optional[Callable[..., Any]] = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        client: Optional[Callable[[Dict[str, Any]], Client]] = None,
+        library_modules: Optional[Callable[[Dict[str, Any], Any], Iterable[Any]]] = None,
+    ) -> None:
+        self.runev = threading.Event()
+        self.stopev = threading.Event()
+        self._clock = clock
+        self._state = _STOPPED
+        self._state_changed = threading.Condition()
+        self._exit = SignalExit(self)
+        self._modules: Dict[str, Any] = {}
+        self._events: List[Event] = []
+        self._config = Config(self, config_file)
+        self.config = self._config.config
+        self.uuapp_client = None
+        try:
+            if client is not None:
+                self.uuapp_client = client(self.config)
+            self._add_module(self._config)
+            if library_modules is not None:
+                for module in library_modules(self.config, self.uuapp_client):
+                    self._add_module(module)
+            if module_init is not None:
+                for module in _as_modules(module_init(self.config, self.uuapp_client)):
+                    self._add_module(module)
+            self._build_events()
+            self._build_timers(config_file)
+        except BaseException:
+            self._forget_modules(close=True)
+            raise
+
+    # -- building -----------------------------------------------------------------------------
+
+    def _add_module(self, module: Any) -> None:
+        own_id = getattr(module, "id", None)
+        if own_id is None and next(find_handlers(module), None) is None:
+            raise ModuleError(
+                f"{type(module).__name__} is no module: it has neither an id nor handlers; "
+                "set `id`, or mark its methods with @on(…)"
+            )
+        module_id = module_id_of(module)
+        if module_id in self._modules:
+            other = type(self._modules[module_id]).__name__
+            raise ModuleError(
+                f"two modules have the id `{module_id}` ({other} and {type(module).__name__}); "
+                "give one of them another `id`"
+            )
+        self._modules[module_id] = module
+
+    def _build_events(self) -> None:
+        self._start_event = EvStart(self.runev, self.stopev)
+        self._stop_event = EvStop()
+        self._tick_event = EvTick(self._clock)
+        self._config.register_callbacks(self._modules)
+        self._events = [
+            self._start_event,
+            self._stop_event,
+            self._tick_event,
+            self._config.event,
+        ]
+        sources: Dict[EventType, Event] = {
+            EventType.START: self._start_event,
+            EventType.STOP: self._stop_event,
+            EventType.TICK: self._tick_event,
+        }
+        for module in self._modules.values():
+            for handler, info in find_handlers(module):
+                if info.event_type in sources:
+                    sources[info.event_type].add_handlers([(handler, info)])
+
+    def _build_timers(self, config_file: str) -> None:
+        found = self._timer_problems(self.config["gateway"])
+        if found:
+            raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
+        self._tick_event.arm(self.config["gateway"].get("moduleTimers", {}))
+
+    def _timer_problems(self, gateway: Dict[str, Any]) -> List[str]:
+        """Return where the timers of a valid configuration do not fit the modules."""
+        return self._tick_event.problems(gateway.get("moduleTimers", {}))
+
+    def _rearm_timers(self) -> None:
+        self._tick_event.rearm(self.config["gateway"].get("moduleTimers", {}))
+
+    # -- start and stop -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Call all start handlers, each in a thread of its own, and start all timers.
+
+        Does nothing where the gateway is started already.
+        """
+        with self._state_changed:
+            while self._state in (_STARTING, _STOPPING):
+                self._state_changed.wait()
+            if self._state == _RUNNING:
+                return
+            self._state = _STARTING
+        try:
+            self.runev.set()
+            self.stopev.clear()
+            self._tell_modules("_gateway_started")
+            self._config.event.start()
+            self._start_event.start()
+            self._tick_event.start()
+        except BaseException:
+            self._stop()
+            raise
+        self._enter(_RUNNING)
+        logger.debug("the gateway is started")
+
+    def stop(self) -> None:
+        """Stop all timers, call all stop handlers, and wait for every handler to end.
+
+        Does nothing where the gateway is stopped already. While another thread stops it,
+        this call returns when that is done; in a handler it returns at once. A handler that
+        stops the gateway does not wait for itself.
+        """
+        with self._state_changed:
+            while self._state in (_STARTING, _STOPPING):
+                if self._state == _STOPPING and current_event() is not None:
+                    return  # a handler that waited here would be waited for
+                self._state_changed.wait()
+            if self._state == _STOPPED:
+                return
+            self._state = _STOPPING
+        self._stop()
+
+    def _stop(self) -> None:
+        self.runev.clear()
+        self.stopev.set()
+        try:
+            self._tell_client("_gateway_stopping", STOP_GRACE)
+            with _StopWatch(self._busy):
+                self._tick_event.cancel()
+                self._config.event.cancel()
+                self._stop_event.stop()
+                self._tick_event.stop()
+                self._start_event.stop()
+                self._config.event.stop()
+        finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
+            self._tell_modules("_gateway_stopped")
+            self._tell_client("_gateway_stopped")
+            self._enter(_STOPPED)
+        logger.debug("the gateway is stopped")
+
+    def _enter(self, state: str) -> None:
+        with self._state_changed:
+            self._state = state
+            self._state_changed.notify_all()
+
+    def _busy(self) -> List[Busy]:
+        return [
+            *self._stop_event.busy(),
+            *self._tick_event.busy(),
+            *self._start_event.busy(),
+            *self._config.event.busy(),
+        ]
+
+    def _tell_modules(self, hook: str) -> None:
+        for module_id, module in self._modules.items():
+            _tell(module, hook, f"module `{module_id}`")
+
+    def _tell_client(self, hook: str, *args: Any) -> None:
+        _tell(self.uuapp_client, hook, "the client", *args)
+
+    def _forget_modules(self, close: bool = False) -> None:
+        """Let go of the modules and their handlers."""
+        if close:
+            self._tell_modules("_gateway_stopped")
+        self._modules.clear()
+        for event in self._events:
+            event.clear_handlers()
+
+    def __enter__(self) -> Gateway:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        trace: Optional[TracebackType],
+    ) -> None:
+        if self._exit.requested and not self._exit.exiting:
+            self._exit.join()
+        self.stop()
+
+    # -- signals --------------------------------------------------------------------------------
+
+    def signal_handler(
+        self,
+        sig: int,
+        frame: Optional[FrameType],
+        additional_cleanup: Optional[Callable[[Gateway], None]] = None,
+    ) -> None:
+        """Stop the gateway and end the process; register it with `signal.signal`.
+
+        SIGINT, SIGTERM and SIGUSR2 end with exit status 0, SIGUSR1 with 1. The gateway is
+        stopped in another thread; when that is done, the main thread raises `SystemExit`.
+        A second SIGINT or SIGTERM meanwhile ends the process at once with 128 + signal.
+
+        Args:
+            sig: the signal.
+            frame: ignored.
+            additional_cleanup: called with the gateway when it has stopped, before the
+                exit; bind it with `functools.partial`.
+        """
+        known = {"SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"}
+        name = signal.Signals(sig).name
+        if name not in known:
+            raise ValueError(
+                f"{name} does not end a gateway; use one of {', '.join(sorted(known))}"
+            )
+        self._exit.handle(sig, additional_cleanup)
+
+
+def _as_modules(result: Any) -> List[Any]:
+    """Return what an ``init`` function returned as a list of modules."""
+    if result is None:
+        return []
+    if getattr(result, "id", None) is not None or next(find_handlers(result), None) is not None:
+        return [result]
+    if isinstance(result, (str, bytes, dict)) or not isinstance(result, Iterable):
+        raise ModuleError(
+            "module_init must return a module, an iterable of modules, or None; "
+            f"it returned {json_type(result)}"
+        )
+    return list(result)
+
+
+def _tell(target: Any, hook: str, name: str, *args: Any) -> None:
+    """Call a hook of a module or client if it has it; log what it raises."""
+    function = getattr(target, hook, None)
+    if function is None:
+        return
+    try:
+        function(*args)
+    except Exception:
+        logger.error("%s: %s failed", name, hook, exc_info=True)
+
+
+class _StopWatch:
+    """Says in the log what keeps a stop waiting, with its stack."""
+
+    def __init__(self, busy: Callable[[], List[Busy]]) -> None:
+        self._busy = busy
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="uun_iot stop watch", daemon=True)
+
+    def _watch(self) -> None:
+        wait = STOP_WARNING_AFTER
+        waited = 0.0
+        while not self._done.wait(wait):
+            waited += wait
+            wait = STOP_WARNING_EVERY
+            frames = sys._current_frames()
+            for name, ident in self._busy():
+                frame = frames.get(ident or 0)
+                stack = "".join(traceback.format_stack(frame)) if frame else "(ended meanwhile)"
+                logger.warning("stopping has waited %.0f s for `%s`:\n%s", waited, name, stack)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._done.set()
+        self._thread.join()

@@ -1,0 +1,105 @@
+"""Ending a process by a signal: stop the gateway elsewhere, then let the main thread exit.
+
+A signal handler runs in the main thread between any two instructions, perhaps while that
+thread holds a lock. Whatever takes a lock there can deadlock, so the handler only starts a
+thread; that thread stops the gateway and then makes the main thread raise `SystemExit`.
+"""
+
+from __future__ import annotations
+
+import _thread
+import os
+import signal
+import threading
+from typing import TYPE_CHECKING, Callable, Optional
+
+from .logs import get_logger
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+__all__ = ["SignalExit"]
+
+logger = get_logger(__name__)
+
+
+class SignalExit:
+    """The end of the process that a signal has asked for.
+
+    Args:
+        gateway: the gateway to stop.
+    """
+
+    def __init__(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self._signal: Optional[int] = None
+        self.exiting = False  # the main thread has raised `SystemExit`, or is about to
+        self._main_waits = False  # the main thread has come to `join` by itself
+        self._lock = threading.Lock()  # never taken in a signal handler
+        self._done = threading.Event()
+
+    @property
+    def requested(self) -> bool:
+        """Whether a signal has asked for the end."""
+        return self._signal is not None
+
+    @property
+    def code(self) -> int:
+        """Exit status of the process: 1 after SIGUSR1, else 0."""
+        return 1 if self._signal == getattr(signal, "SIGUSR1", None) else 0
+
+    def handle(self, sig: int, cleanup: Optional[Callable[[Gateway], None]]) -> None:
+        """Begin the end; called in a signal handler, so it takes no lock.
+
+        The first call starts the thread that stops the gateway. When that has ended, the
+        same signal comes once more and raises `SystemExit`. A second SIGINT or SIGTERM
+        ends the process at once.
+        """
+        if self._signal is None:
+            self._signal = sig
+            self._own_signals(sig, cleanup)
+            # not threading.Thread: its start() takes a lock that this thread may hold
+            _thread.start_new_thread(self._launch, (cleanup,))
+        elif self._done.is_set() and not self.exiting:
+            self.exiting = True
+            raise SystemExit(self.code)
+        elif sig in (signal.SIGINT, signal.SIGTERM):
+            os._exit(128 + sig)
+
+    def _own_signals(self, sig: int, cleanup: Optional[Callable[[Gateway], None]]) -> None:
+        """Take over the signals, whatever the application registered for them."""
+        if threading.current_thread() is threading.main_thread():
+            for one in {sig, signal.SIGINT, signal.SIGTERM}:
+                signal.signal(one, lambda number, frame: self.handle(number, cleanup))
+
+    def _launch(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
+        threading.Thread(target=self._stop, args=(cleanup,), name="uun_iot signal").start()
+
+    def _stop(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
+        sig = self._signal
+        assert sig is not None
+        try:
+            logger.info("stopping after %s", signal.Signals(sig).name)
+            self._gateway.stop()
+            self._gateway._forget_modules()
+            if cleanup is not None:
+                cleanup(self._gateway)
+        except BaseException:  # the process must end whatever the cleanup raises
+            logger.error("stopping after a signal failed", exc_info=True)
+        with self._lock:
+            self._done.set()
+            if self._main_waits:
+                return
+        if callable(signal.getsignal(sig)) and hasattr(signal, "pthread_kill"):
+            # interrupts whatever the main thread waits for
+            signal.pthread_kill(threading.main_thread().ident or 0, sig)
+        else:
+            _thread.interrupt_main()
+
+    def join(self) -> None:
+        """Wait for the end, and raise `SystemExit`; for the main thread at its own end."""
+        with self._lock:
+            self._main_waits = True
+        self._done.wait()
+        self.exiting = True
+        raise SystemExit(self.code)

@@ -1,0 +1,233 @@
+"""`Config`: the gateway's configuration, and taking a new one from the uuApp."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Union
+
+from .config import canonical, load_config, problems
+from .events.base import EventType, find_handlers
+from .events.decorators import on
+from .events.update import EvConfUpdate
+from .exceptions import json_type
+from .files import StagedFile, atomic_write
+from .logs import get_logger
+from .typing import IModule
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+__all__ = ["Config"]
+
+logger = get_logger(__name__)
+
+#: configurations hold access codes: a new file is for its owner alone
+FILE_MODE = 0o600
+
+
+class Config(IModule):
+    """The configuration of a gateway, and its update from the uuApp.
+
+    An update is applied whole or not at all. It is fetched, parsed and validated, the new
+    file is written and synced beside the old one, the live configuration takes the new
+    values in place (modules hold references to it), timers are re-armed, the new file
+    replaces the old one, and the ``update`` handlers are called.
+
+    Args:
+        gateway_instance: the gateway whose configuration this is.
+        config_file: path of the JSON file.
+
+    Raises:
+        ConfigError: the file is missing, damaged or not valid.
+    """
+
+    id: str = "config"
+
+    def __init__(self, gateway_instance: Gateway, config_file: str) -> None:
+        self.g = gateway_instance
+        # absolute, since the application may change its working directory later
+        self._path = os.path.abspath(config_file)
+        #: the live configuration, one object for as long as the gateway lives
+        self.config: Dict[str, Any] = load_config(config_file)
+        self.event = EvConfUpdate()
+        self._saving = threading.Lock()
+        self._saved = canonical(self.config)
+        self._accepted: Optional[str] = None  # the last reply that was taken
+        self._refused: Optional[str] = None  # the last reply that was not valid
+        self._left_out: List[str] = []
+        self._reachable = True
+
+    def register_callbacks(self, modules: Union[Mapping[str, Any], Iterable[Any]]) -> None:
+        """Register the ``update`` handlers of modules, in place of those registered before.
+
+        Args:
+            modules: the modules, or a dictionary of them by id.
+        """
+        self.event.clear_handlers()
+        for module in modules.values() if isinstance(modules, Mapping) else modules:
+            self.event.add_handlers(
+                (handler, info)
+                for handler, info in find_handlers(module)
+                if info.event_type is EventType.CONF_UPDATE
+            )
+
+    @on("tick")
+    def on_tick(self) -> None:
+        """Get the configuration from the uuApp and apply it, if it is a new one.
+
+        What cannot be used is logged and changes nothing.
+        """
+        reply = self._fetch()
+        if reply is not None:
+            self._take(reply)
+
+    # -- fetch ------------------------------------------------------------------------------
+
+    def _fetch(self) -> Optional[Dict[str, Any]]:
+        """Return the uuApp's reply without its error map, or None if there is no usable one."""
+        commands = (self.config.get("uuApp") or {}).get("uuCmdList") or {}
+        command = commands.get("gatewayGetConfiguration")
+        client = self.g.uuapp_client
+        if not command or client is None:
+            logger.debug("uuApp.uuCmdList.gatewayGetConfiguration is not set: nothing to ask")
+            return None
+        response, error = client.get(command, log_level=logging.DEBUG)
+        if error is not None or response is None:
+            # the first failure is worth a warning, the same ones after it are not
+            level = logging.WARNING if self._reachable else logging.DEBUG
+            logger.log(level, "the configuration cannot be fetched: %s", error)
+            self._reachable = False
+            return None
+        if not self._reachable:
+            logger.info("the configuration can be fetched again")
+            self._reachable = True
+        try:
+            reply = response.json()
+        except (ValueError, RecursionError):
+            logger.error("`%s` did not answer with JSON; the configuration stays", command)
+            return None
+        if not isinstance(reply, dict):
+            logger.error(
+                "`%s` answered with %s instead of an object; the configuration stays",
+                command,
+                json_type(reply),
+            )
+            return None
+        reply.pop("uuAppErrorMap", None)  # of the call, not of the configuration
+        return reply
+
+    # -- apply ------------------------------------------------------------------------------
+
+    def _take(self, reply: Dict[str, Any]) -> None:
+        text = canonical(reply)
+        if text in (self._accepted, self._refused) or not reply:
+            return
+        old = self.config["gateway"]
+        new = self._completed(old, reply)
+        found = problems({"gateway": new}) or self.g._timer_problems(new)
+        if found:
+            self._refused = text
+            logger.error(
+                "the configuration from the uuApp is refused, nothing was changed: %s",
+                "; ".join(found),
+            )
+            return
+        changed = [
+            key for key in new if key not in old or canonical(old[key]) != canonical(new[key])
+        ]
+        if changed and not self._apply(new, changed):
+            return
+        self._accepted, self._refused = text, None
+        if changed:
+            logger.info("configuration updated: %s", ", ".join(changed))
+            self.event.announce(after=self._save_if_changed)
+
+    def _completed(self, old: Dict[str, Any], reply: Dict[str, Any]) -> Dict[str, Any]:
+        """Return the reply with what it leaves out taken from the present configuration."""
+        left_out = [key for key in old if key not in reply]
+        new = {**old, **reply}
+        timers, old_timers = new.get("moduleTimers"), old.get("moduleTimers")
+        if isinstance(timers, dict) and isinstance(old_timers, dict):
+            # without this period the device would never ask again
+            if self.id in old_timers and self.id not in timers:
+                new["moduleTimers"] = {**timers, self.id: old_timers[self.id]}
+                left_out.append(f"moduleTimers.{self.id}")
+        if left_out and left_out != self._left_out:
+            logger.warning(
+                "the configuration from the uuApp leaves out gateway.%s; the present value is kept",
+                ", gateway.".join(left_out),
+            )
+        self._left_out = left_out
+        return new
+
+    def _apply(self, new: Dict[str, Any], changed: List[str]) -> bool:
+        """Apply new values of ``gateway`` in memory and on disk; False if that failed."""
+        gateway = self.config["gateway"]
+        with self._saving:
+            whole = {**self.config, "gateway": {**gateway, **new}}
+            try:
+                # all that may fail for want of space or rights comes before any change
+                with StagedFile(self._path, _pretty(whole), FILE_MODE) as staged:
+                    before = {key: gateway[key] for key in changed if key in gateway}
+                    gateway.update((key, new[key]) for key in changed)
+                    if "moduleTimers" in changed:
+                        self.g._rearm_timers()
+                    try:
+                        staged.commit()
+                    except OSError:
+                        self._undo(changed, before)
+                        raise
+            except OSError as exc:
+                logger.error(
+                    "the configuration from the uuApp cannot be saved, nothing was changed: %s: %s",
+                    self._path,
+                    exc.strerror,
+                )
+                return False
+            self._saved = canonical(whole)
+        if "moduleBackupStorage" in changed:
+            logger.info(
+                "gateway.moduleBackupStorage has changed: it takes effect at the next start"
+            )
+        return True
+
+    def _undo(self, changed: List[str], before: Mapping[str, Any]) -> None:
+        gateway = self.config["gateway"]
+        for key in changed:
+            if key not in before:
+                del gateway[key]
+        gateway.update(before)
+        if "moduleTimers" in changed:
+            self.g._rearm_timers()
+
+    def _save_if_changed(self) -> None:
+        """Save what an update handler changed in the live configuration."""
+        with self._saving:
+            try:
+                text = canonical(self.config)
+                if text == self._saved:
+                    return
+                found = problems(self.config) or self.g._timer_problems(self.config["gateway"])
+                if found:
+                    logger.error(
+                        "an update handler left a configuration that is not valid; "
+                        "it is not saved: %s",
+                        "; ".join(found),
+                    )
+                    return
+                atomic_write(self._path, _pretty(self.config), FILE_MODE)
+                self._saved = text
+            except (TypeError, ValueError, RuntimeError) as exc:
+                logger.error(
+                    "what an update handler made of the configuration cannot be saved as JSON (%s)",
+                    type(exc).__name__,
+                )
+            except OSError as exc:
+                logger.error("the configuration cannot be saved: %s: %s", self._path, exc.strerror)
+
+
+def _pretty(config: Mapping[str, Any]) -> str:
+    return json.dumps(config, indent=4) + "\n"
