@@ -1,0 +1,5 @@
+"""The documented home of `UuAppClient` and `UuCmdSession`; they come from uun-iot-client."""
+
+from uun_iot_client import UuAppClient, UuCmdSession
+
+__all__ = ["UuAppClient", "UuCmdSession"]

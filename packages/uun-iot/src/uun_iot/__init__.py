@@ -1,0 +1,58 @@
+"""Framework for IoT gateways in the Unicorn uuApp world.
+
+Submodules are imported before the classes of the same names are, so that ``uun_iot.Gateway``
+and ``uun_iot.UuAppClient`` are the classes whatever is imported first.
+"""
+
+from uun_iot_core import ManualClock, __version__
+
+from . import decorators, diagnostic, exceptions, modules, typing, utils
+from .decorators import on
+from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
+from .Gateway import Config, Gateway, ModuleTimer
+from .modules import BaseHealthCheck, ConfigScopeEnum, Heartbeat, Module
+from .typing import IModule
+from .utils import (
+    LoggingSystemdHandler,
+    RepeatTimer,
+    Storage,
+    file_save,
+    get_datetime_from_iso_timestamp,
+    get_iso_timestamp,
+    module_id,
+    module_id_from_str,
+)
+from .UuAppClient import UuAppClient, UuCmdSession
+
+__all__ = [
+    "BaseHealthCheck",
+    "Config",
+    "ConfigScopeEnum",
+    "DiagnosticEvent",
+    "Gateway",
+    "GatewayDiagnosticEvent",
+    "GeneralDiagnosticEvent",
+    "Heartbeat",
+    "IModule",
+    "LoggingSystemdHandler",
+    "ManualClock",
+    "Module",
+    "ModuleTimer",
+    "RepeatTimer",
+    "Storage",
+    "UuAppClient",
+    "UuCmdSession",
+    "__version__",
+    "decorators",
+    "diagnostic",
+    "exceptions",
+    "file_save",
+    "get_datetime_from_iso_timestamp",
+    "get_iso_timestamp",
+    "module_id",
+    "module_id_from_str",
+    "modules",
+    "on",
+    "typing",
+    "utils",
+]

@@ -1,0 +1,96 @@
+"""`Heartbeat`: tells the uuApp that the gateway is there, and how it fares."""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timezone
+from typing import Any, Callable, Dict, Optional
+
+from uun_iot_client import UuAppClient
+from uun_iot_core import IModule, get_iso_timestamp, on
+from uun_iot_core.logs import get_logger
+
+__all__ = ["Heartbeat", "heartbeat_command"]
+
+logger = get_logger(__name__)
+
+
+class Heartbeat(IModule):
+    """Sends a heartbeat at each tick, and knows whether the uuApp can be reached.
+
+    The heartbeat holds ``bootTimestamp`` (ISO 8601, UTC), ``cpuUsage`` (percent since the
+    last heartbeat) and ``ramUsage`` (percent); they are None where ``psutil`` is not
+    installed.
+
+    Args:
+        uucmd: sends its argument and returns the response, or something falsy if that
+            failed.
+    """
+
+    id: str = "heartbeat"
+
+    def __init__(self, uucmd: Callable[[Dict[str, Any]], Any]) -> None:
+        #: whether the last heartbeat arrived
+        self.online = False
+        self._uucmd = uucmd
+        self._figures = _figures_reader()
+
+    @on("tick")
+    def on_tick(self) -> None:
+        """Send a heartbeat; log ``online`` or ``offline`` where that has changed."""
+        try:
+            response = self._uucmd(self._figures())
+        except BaseException:
+            self._set_online(False)
+            raise
+        status = getattr(response, "status_code", 200)
+        self._set_online(bool(response) and 200 <= status < 300)
+
+    def _set_online(self, online: bool) -> None:
+        if online and not self.online:
+            logger.info("online")
+        elif self.online and not online:
+            logger.warning("offline")
+        self.online = online
+
+
+def _figures_reader() -> Callable[[], Dict[str, Any]]:
+    """Return a function that reads the figures of this machine."""
+    try:
+        import psutil
+    except ImportError:
+        logger.info("psutil is not installed: heartbeats carry no figures (uun-iot[system])")
+        return lambda: {"bootTimestamp": None, "cpuUsage": None, "ramUsage": None}
+    psutil.cpu_percent()  # the first call only sets the point that the next one counts from
+
+    def read() -> Dict[str, Any]:
+        boot = datetime.fromtimestamp(psutil.boot_time(), timezone.utc)
+        return {
+            "bootTimestamp": get_iso_timestamp(boot),
+            "cpuUsage": psutil.cpu_percent(),
+            "ramUsage": psutil.virtual_memory().percent,
+        }
+
+    return read
+
+
+def heartbeat_command(
+    config: Dict[str, Any], uuclient: UuAppClient
+) -> Optional[Callable[[Dict[str, Any]], Any]]:
+    """Return what sends a heartbeat to the configured uuApp, or None if none is configured.
+
+    Args:
+        config: the whole configuration.
+        uuclient: the client.
+    """
+    commands = (config.get("uuApp") or {}).get("uuCmdList") or {}
+    if not commands.get("gatewayHeartbeat"):
+        return None
+
+    def send(dto_in: Dict[str, Any]) -> Any:
+        # read at each call: an application may change it
+        command = config["uuApp"]["uuCmdList"]["gatewayHeartbeat"]
+        response, error = uuclient.post(command, dto_in, log_level=logging.DEBUG)
+        return response if error is None else None
+
+    return send

@@ -1,0 +1,150 @@
+"""Records of what arrived at the sandbox, to be read and waited for."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import Any, Callable, Dict, List, Mapping, Optional
+
+__all__ = ["Records", "Request"]
+
+logger = logging.getLogger("uun_iot.sandbox")
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request that came in.
+
+    Args:
+        time: wall-clock seconds since 1970, by the sandbox's clock.
+        method: ``GET``, ``POST``, …
+        path: decoded, without the query.
+        command: the uuCmd; None where the path is not of the application.
+        headers: by name in lower case, without ``Authorization``.
+        dto_in: the input object; None where it was not read or is none. The access codes
+            and the client secret of a grant are replaced by their names.
+        status: of the reply; None where there was none.
+        connection: number of the connection, from 1.
+        processed: whether the application accepted it and did what it asks.
+        request_id: the ``X-Request-Id`` of the reply.
+        faults: kinds of the faults that it met.
+    """
+
+    time: float
+    method: str
+    path: str
+    command: Optional[str]
+    headers: Mapping[str, str] = field(repr=False)
+    dto_in: Optional[Dict[str, Any]] = field(repr=False)
+    status: Optional[int]
+    connection: int
+    processed: bool
+    request_id: str
+    faults: List[str] = field(default_factory=list)
+
+
+class Records:
+    """What arrived, in order, with counters; safe under threads.
+
+    Attributes:
+        on_request: called with each `Request`, in the thread of its connection, before the
+            reply goes out; None for nobody.
+    """
+
+    def __init__(self) -> None:
+        self.on_request: Optional[Callable[[Request], object]] = None
+        self._changed = threading.Condition()
+        self._version = 0
+        self._requests: List[Request] = []
+        self._connections = 0
+        self._handshakes = 0
+
+    @property
+    def requests(self) -> List[Request]:
+        """All requests so far (a copy)."""
+        with self._changed:
+            return list(self._requests)
+
+    @property
+    def connections(self) -> int:
+        """How many TCP connections were accepted."""
+        with self._changed:
+            return self._connections
+
+    @property
+    def handshakes(self) -> int:
+        """How many TLS handshakes were completed."""
+        with self._changed:
+            return self._handshakes
+
+    def received(self, command: str) -> List[Dict[str, Any]]:
+        """Return the input objects of a command's processed requests, in order.
+
+        Args:
+            command: the uuCmd, for example ``gateway/heartbeat``.
+        """
+        return [
+            {} if request.dto_in is None else request.dto_in
+            for request in self.requests
+            if request.command == command and request.processed
+        ]
+
+    def wait_for(self, predicate: Callable[[], object], timeout: float) -> bool:
+        """Wait until something that arrives makes a predicate true.
+
+        Args:
+            predicate: called without arguments, now and after each arrival; no lock is held.
+            timeout: seconds.
+
+        Returns:
+            Whether it became true in time.
+        """
+        deadline = time.monotonic() + timeout
+        while True:
+            with self._changed:
+                seen = self._version
+            if predicate():
+                return True
+            if not self._wait_for_change(seen, deadline):
+                return bool(predicate())
+
+    def clear(self) -> None:
+        """Forget the requests; the counters of connections go on."""
+        with self._changed:
+            self._requests.clear()
+            self._notify()
+
+    def add(self, request: Request) -> None:
+        """Take in a request."""
+        with self._changed:
+            self._requests.append(request)
+            self._notify()
+        if self.on_request is not None:
+            try:
+                self.on_request(request)
+            except Exception:  # an observer's mistake must not change what the client sees
+                logger.exception("on_request failed on %s %s", request.method, request.path)
+
+    def add_connection(self) -> int:
+        """Count an accepted connection and return its number."""
+        with self._changed:
+            self._connections += 1
+            self._notify()
+            return self._connections
+
+    def add_handshake(self) -> None:
+        """Count a completed TLS handshake."""
+        with self._changed:
+            self._handshakes += 1
+            self._notify()
+
+    def _wait_for_change(self, seen: int, deadline: float) -> bool:
+        with self._changed:
+            left = max(deadline - time.monotonic(), 0)
+            return self._changed.wait_for(lambda: self._version != seen, left)
+
+    def _notify(self) -> None:
+        self._version += 1
+        self._changed.notify_all()

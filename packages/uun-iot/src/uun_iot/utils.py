@@ -1,0 +1,23 @@
+"""The documented home of timers, storage and helpers."""
+
+from uun_iot_core import (
+    LoggingSystemdHandler,
+    RepeatTimer,
+    file_save,
+    get_datetime_from_iso_timestamp,
+    get_iso_timestamp,
+    module_id,
+    module_id_from_str,
+)
+from uun_iot_storage import Storage
+
+__all__ = [
+    "LoggingSystemdHandler",
+    "RepeatTimer",
+    "Storage",
+    "file_save",
+    "get_datetime_from_iso_timestamp",
+    "get_iso_timestamp",
+    "module_id",
+    "module_id_from_str",
+]

@@ -1,0 +1,3 @@
+"""Fixtures that all tests have; see `tests.support.fixtures`."""
+
+pytest_plugins = ["tests.support.fixtures"]

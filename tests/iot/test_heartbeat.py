@@ -1,0 +1,74 @@
+"""The heartbeat: what it sends, and what it knows of the connection."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from datetime import datetime, timedelta, timezone
+from types import SimpleNamespace
+from typing import Any, Dict, List
+
+import psutil
+import pytest
+
+from uun_iot import get_datetime_from_iso_timestamp
+from uun_iot.modules import Heartbeat
+
+
+def test_it_sends_boot_time_in_utc_and_the_use_of_processor_and_memory() -> None:
+    sent: List[Dict[str, Any]] = []
+    Heartbeat(sent.append).on_tick()
+    (dto_in,) = sent
+    assert set(dto_in) == {"bootTimestamp", "cpuUsage", "ramUsage"}
+    boot = get_datetime_from_iso_timestamp(dto_in["bootTimestamp"])
+    assert abs(boot - datetime.fromtimestamp(psutil.boot_time(), timezone.utc)) < timedelta(
+        seconds=2
+    )
+    assert 0 <= dto_in["cpuUsage"] <= 100
+    assert 0 < dto_in["ramUsage"] <= 100
+
+
+def test_it_logs_online_and_offline_once_at_each_change(caplog: pytest.LogCaptureFixture) -> None:
+    answers: List[Any] = []
+    heartbeat = Heartbeat(lambda dto_in: answers.pop(0))
+    caplog.set_level(logging.DEBUG, "uun_iot")
+    ok, refused = SimpleNamespace(status_code=200), SimpleNamespace(status_code=404)
+    assert not heartbeat.online
+    said = []
+    for answer, online in [
+        (None, False),
+        (ok, True),
+        (ok, True),
+        (False, False),
+        (None, False),
+        (SimpleNamespace(status_code=204), True),
+        (refused, False),
+    ]:
+        answers.append(answer)
+        heartbeat.on_tick()
+        assert heartbeat.online is online
+        said.append([record.message for record in caplog.records if "line" in record.message])
+        caplog.clear()
+    assert said == [[], ["online"], [], ["offline"], [], ["online"], ["offline"]]
+
+
+def test_it_is_offline_where_sending_raises() -> None:
+    answers = iter([SimpleNamespace(status_code=200)])
+    heartbeat = Heartbeat(lambda dto_in: next(answers))
+    heartbeat.on_tick()
+    assert heartbeat.online
+    with pytest.raises(StopIteration):
+        heartbeat.on_tick()
+    assert not heartbeat.online
+
+
+def test_without_psutil_the_figures_are_null() -> None:
+    code = """
+import sys
+sys.modules["psutil"] = None  # what an import of a package that is not there does
+from uun_iot.modules import Heartbeat
+Heartbeat(print).on_tick()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "{'bootTimestamp': None, 'cpuUsage': None, 'ramUsage': None}"
