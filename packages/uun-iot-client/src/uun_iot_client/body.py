@@ -1,0 +1,122 @@
+"""Bodies of requests: JSON, or multipart forms, made anew for each attempt."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+
+if TYPE_CHECKING:
+    from requests_toolbelt.multipart.encoder import MultipartEncoder
+
+__all__ = ["Body", "EncoderBody", "FormBody", "JsonBody", "is_encoder"]
+
+
+class Body:
+    """What a request carries.
+
+    Attributes:
+        repeatable: whether it can be sent a second time.
+    """
+
+    repeatable = True
+
+    def attempt(self) -> Tuple[Any, str]:
+        """Return what to send, from its beginning, and its content type.
+
+        Raises:
+            requests.RequestException: it cannot be encoded.
+        """
+        raise NotImplementedError
+
+
+class JsonBody(Body):
+    """JSON.
+
+    Args:
+        dto_in: what `json.dumps` takes; None stands for an empty object.
+    """
+
+    def __init__(self, dto_in: Any) -> None:
+        self._dto_in = {} if dto_in is None else dto_in
+
+    def attempt(self) -> Tuple[Any, str]:
+        """See `Body.attempt`."""
+        try:
+            content = json.dumps(self._dto_in, allow_nan=False).encode("utf-8")
+        except (TypeError, ValueError, RuntimeError) as exc:
+            kind = type(exc).__name__
+        else:
+            return content, "application/json"
+        from requests.exceptions import InvalidJSONError
+
+        # the error of `json` may quote a value
+        raise InvalidJSONError(
+            f"dtoIn is no JSON ({kind}): it may hold only dictionaries with string keys, lists,"
+            " strings, finite numbers, booleans and None"
+        )
+
+
+class EncoderBody(Body):
+    """A `MultipartEncoder` of the user's: it cannot rewind, so it is sent once.
+
+    Args:
+        encoder: the encoder.
+    """
+
+    repeatable = False
+
+    def __init__(self, encoder: MultipartEncoder) -> None:
+        self._encoder = encoder
+
+    def attempt(self) -> Tuple[Any, str]:
+        """See `Body.attempt`."""
+        return self._encoder, str(self._encoder.content_type)
+
+
+class FormBody(Body):
+    """A multipart form.
+
+    Args:
+        fields: values are strings, bytes, files open for reading in binary mode, or tuples
+            (file name, content, and perhaps content type and headers).
+
+    Raises:
+        ValueError: a value is none of these.
+    """
+
+    def __init__(self, fields: Optional[Dict[str, Any]]) -> None:
+        self._fields = fields or {}
+        self._starts: List[Tuple[Any, int]] = []
+        for name, value in self._fields.items():
+            content = value
+            if isinstance(value, (list, tuple)):
+                content = value[1] if 2 <= len(value) <= 4 else None
+            if isinstance(content, (str, bytes)):
+                continue
+            try:
+                if isinstance(content, io.TextIOBase):
+                    raise ValueError("it is open in text mode")
+                # a pipe has no length: the encoder would send nothing, and look well
+                self._starts.append((content, content.seek(content.tell())))
+            except (AttributeError, OSError, ValueError):
+                raise ValueError(
+                    f"multipart field `{name}` must be a string, bytes, a seekable file open in"
+                    f" binary mode, or a tuple (file name, content, …), got {type(value).__name__}"
+                ) from None
+
+    def attempt(self) -> Tuple[Any, str]:
+        """See `Body.attempt`."""
+        from requests_toolbelt.multipart.encoder import MultipartEncoder
+
+        for file, start in self._starts:
+            file.seek(start)
+        encoder = MultipartEncoder(fields=self._fields)
+        return encoder, str(encoder.content_type)
+
+
+def is_encoder(dto_in: object) -> bool:
+    """Return whether an object is a `MultipartEncoder`."""
+    from requests_toolbelt.multipart.encoder import MultipartEncoder
+
+    return isinstance(dto_in, MultipartEncoder)

@@ -1,0 +1,149 @@
+"""The grant: one request for a token, and what its reply must hold."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+
+from .errors import TokenCommandError, TokenError
+from .reply import Reply
+from .transport import USER_AGENT, post
+
+if TYPE_CHECKING:
+    import requests
+
+    from .redact import Redactor
+    from .transport import Transport
+
+__all__ = ["Grant", "is_usable", "number"]
+
+# What may stand in a header. Anything else would be quoted in the error of the HTTP library.
+_USABLE = re.compile(r"[\x21-\x7e]+")
+_REMEDIES = {
+    "identityNotAuthenticated": "check `uuThing.accessCode1` and `uuThing.accessCode2`",
+    "unsupportedCredentials": (
+        "the account asks for a second factor; `uuThing` needs one that access codes alone open"
+    ),
+    "unexpectedError": "it answers so to damaged access codes: check those of `uuThing`",
+    "invalidDtoIn": "check `uuThing` and `oidcGrantToken` in the configuration",
+}
+
+
+def number(value: Any) -> Optional[float]:
+    """Return a finite number, also one written as a string; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def is_usable(token: Any) -> bool:
+    """Return whether something can be sent as a bearer."""
+    return isinstance(token, str) and _USABLE.fullmatch(token) is not None
+
+
+class Grant:
+    """Asks the token service.
+
+    Args:
+        send: called as ``send(url, headers=…, json=…, timeout=…)``; `post` means the transport.
+        transport: sends, and knows the time-outs.
+        redact: is told each token.
+    """
+
+    def __init__(
+        self,
+        send: Callable[..., requests.Response],
+        transport: Transport,
+        redact: Redactor,
+    ) -> None:
+        self._send = send
+        self._transport = transport
+        self._redact = redact
+
+    def request(self, url: str, body: Dict[str, Any]) -> Dict[str, Any]:
+        """Return a reply with a usable ``id_token`` and a good ``expires_in``.
+
+        Args:
+            url: the command of the token service.
+            body: the input, with its secrets.
+
+        Raises:
+            TokenError: there was no such reply.
+            TokenCommandError: the token service said an error.
+        """
+        return self._read(self._ask(url, body))
+
+    def _ask(self, url: str, body: Dict[str, Any]) -> requests.Response:
+        import requests
+
+        headers = {
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            "User-Agent": USER_AGENT,
+        }
+        cause: Optional[Exception]
+        try:
+            if self._send is post:
+                content = json.dumps(body).encode("utf-8")
+                return self._transport.request("POST", url, content, headers)
+            timeout = self._transport.timeouts()
+            return self._send(url, headers=headers, json=body, timeout=timeout)
+        except requests.RequestException as exc:
+            cause = self._redact.exception(exc)
+            cause.request = None  # its body holds the access codes
+            text = f"the token service cannot be reached: {self._redact(cause)}"
+        except Exception as exc:  # the user's function may raise anything
+            cause = exc if self._redact.is_clean(exc) else None
+            text = f"fn_token_request failed: {type(exc).__name__}: {self._redact(exc)}"
+        raise TokenError(text) from cause
+
+    def _read(self, response: requests.Response) -> Dict[str, Any]:
+        if not isinstance(getattr(response, "status_code", None), int):
+            raise TokenError(
+                f"fn_token_request must return a requests.Response, got {type(response).__name__}"
+            )
+        reply = Reply(response, self._redact)
+        _, content = reply.json()
+        if isinstance(content, dict):
+            self._redact.learn_token(content.get("id_token"), content.get("access_token"))
+        errors = reply.error_map()
+        if reply.status >= 400 or "error" in errors.values():
+            raise TokenCommandError(
+                f"the token service refused, {reply.summary()}: {_remedy(reply.status, errors)}",
+                reply.status,
+                errors,
+            )
+        if not reply.succeeded or not isinstance(content, dict):
+            raise TokenError(
+                f"the reply of the token service is no token ({reply.summary()},"
+                f" {reply.content_type or 'unknown type'}, no JSON object):"
+                " check `oidcGrantToken` in the configuration; is there a login page between?"
+            )
+        token, lifetime = content.get("id_token"), number(content.get("expires_in"))
+        if not is_usable(token):
+            raise TokenError(
+                "the reply of the token service is no token:"
+                " `id_token` must be a string of printable characters, not empty"
+            )
+        if lifetime is None or lifetime <= 0:
+            raise TokenError(
+                "the reply of the token service is no token:"
+                " `expires_in` must be a number of seconds over 0"
+            )
+        return content
+
+
+def _remedy(status: int, codes: Dict[str, str]) -> str:
+    for code in codes:
+        remedy = _REMEDIES.get(code.rpartition("/")[2])
+        if remedy:
+            return remedy
+    if status >= 500:
+        return "it has trouble of its own and is asked again later"
+    return "check `oidcGrantToken` and `uuThing` in the configuration"

@@ -1,0 +1,126 @@
+"""What is secret, and how it is kept out of texts: the one place that decides it."""
+
+from __future__ import annotations
+
+import json
+import re
+import threading
+from collections import deque
+from typing import TYPE_CHECKING, Deque, FrozenSet, Optional, Pattern, Tuple
+from urllib.parse import quote
+
+if TYPE_CHECKING:
+    import requests
+
+__all__ = ["HIDDEN", "Redactor"]
+
+HIDDEN = "***"
+
+# Secrets of forms that give them away, also where their values are not known here.
+_FORMS: Tuple[Tuple[Pattern[str], str], ...] = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+[^\s'\",;]{16,}"), rf"\1 {HIDDEN}"),
+    (re.compile(r"://[^\s/@'\"]+@"), f"://{HIDDEN}@"),
+    (re.compile(r"\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?"), HIDDEN),
+)
+_LONG = 8  # characters; a shorter secret is hidden as a whole word only, or texts turn to stars
+_TOKENS_KEPT = 16  # old tokens live on for a while: in requests under way, at the server
+
+
+class Redactor:
+    """Replaces secrets in texts: those it was told, and what has the form of one.
+
+    Everything of the client that becomes a log line or the text of an exception, and holds
+    something that was not written in this project, goes through it.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lasting: FrozenSet[str] = frozenset()
+        self._passing: Deque[str] = deque(maxlen=_TOKENS_KEPT)
+        self._pattern: Optional[Pattern[str]] = None
+
+    def __repr__(self) -> str:
+        return "Redactor()"
+
+    def learn(self, *secrets: object) -> None:
+        """Take note of values that last: access codes, the client secret.
+
+        Args:
+            secrets: values; what is no string, or empty, is passed over.
+        """
+        new = frozenset(each for each in secrets if isinstance(each, str) and each)
+        with self._lock:
+            if not new <= self._lasting:
+                self._lasting |= new
+                self._pattern = None
+
+    def learn_token(self, *tokens: object) -> None:
+        """Take note of tokens; the latest ones are remembered.
+
+        Args:
+            tokens: values; what is no string, or empty, is passed over.
+        """
+        with self._lock:
+            for token in tokens:
+                if isinstance(token, str) and token and token not in self._passing:
+                    self._passing.append(token)
+                    self._pattern = None
+
+    def _known(self) -> Pattern[str]:
+        with self._lock:
+            if self._pattern is None:
+                forms = set()
+                for secret in (*self._lasting, *self._passing):
+                    # as it is, as in a URL, as in JSON and in a repr
+                    written = {
+                        secret,
+                        quote(secret, safe="", errors="replace"),
+                        json.dumps(secret)[1:-1],
+                    }
+                    written.add(repr(secret)[1:-1])
+                    forms |= written
+                words = [
+                    re.escape(form) if len(form) >= _LONG else rf"(?<!\w){re.escape(form)}(?!\w)"
+                    for form in sorted(forms, key=len, reverse=True)
+                ]
+                self._pattern = re.compile("|".join(words) or r"(?!)")
+            return self._pattern
+
+    def __call__(self, text: object) -> str:
+        """Return a text without secrets.
+
+        Args:
+            text: anything; its `str` is taken.
+        """
+        clean = self._known().sub(HIDDEN, str(text))
+        for pattern, hidden in _FORMS:
+            clean = pattern.sub(hidden, clean)
+        return clean
+
+    def is_clean(self, exc: BaseException) -> bool:
+        """Return whether no secret stands in the texts of an exception and of its causes."""
+        seen = set()
+        inner: Optional[BaseException] = exc
+        while inner is not None and id(inner) not in seen:
+            seen.add(id(inner))
+            for text in (str(inner), repr(inner), *getattr(inner, "__notes__", ())):
+                if self(text) != text:
+                    return False
+            inner = inner.__cause__ or inner.__context__
+        return True
+
+    def exception(self, exc: requests.RequestException) -> requests.RequestException:
+        """Return the exception, or a copy with a clean text and no causes if it is not clean.
+
+        Args:
+            exc: raised by a function that the user gave.
+        """
+        if self.is_clean(exc):
+            return exc
+        cls = type(exc)
+        try:
+            return cls(self(exc), response=exc.response, request=exc.request)
+        except TypeError:  # a class with a constructor of its own
+            from requests import RequestException
+
+            return RequestException(self(exc), response=exc.response, request=exc.request)

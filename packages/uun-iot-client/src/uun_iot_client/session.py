@@ -1,0 +1,72 @@
+"""A command bound to a client, for sending much data with it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+if TYPE_CHECKING:
+    from .client import Result, UuAppClient
+
+__all__ = ["UuCmdSession"]
+
+
+class _OfSession(int):
+    """The documented default of a call's level, told apart from the same number given."""
+
+
+_OF_SESSION = _OfSession(30)
+
+
+class UuCmdSession:
+    """Sends data with one command, over the connections that its client keeps open.
+
+    Args:
+        uuclient: the client.
+        uucmd: path of the command, for example ``gateway/getWeather``.
+        log_level: logging level for errors of all calls that give none themselves.
+    """
+
+    def __init__(self, uuclient: UuAppClient, uucmd: str, log_level: int = 30) -> None:
+        self._client = uuclient
+        self._uucmd = uucmd
+        self._log_level = log_level
+
+    def __repr__(self) -> str:
+        return f"UuCmdSession({self._uucmd!r})"
+
+    def _level(self, log_level: int) -> int:
+        return self._log_level if log_level is _OF_SESSION else log_level
+
+    def update_headers(self) -> None:
+        """Make sure that there is a valid token for the calls to come.
+
+        Each call does so itself; this does it ahead of them.
+
+        Raises:
+            TokenError: no valid token could be obtained.
+        """
+        self._client.get_auth_headers()
+
+    def get(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
+        """Send an authenticated GET request.
+
+        Args:
+            data: data to send.
+            log_level: logging level for errors; that of the session if not given.
+
+        Returns:
+            ``(response, exc)``, see `UuAppClient.get`.
+        """
+        return self._client.get(self._uucmd, data, self._level(log_level))
+
+    def post(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
+        """Send an authenticated POST request.
+
+        Args:
+            data: data to send.
+            log_level: logging level for errors; that of the session if not given.
+
+        Returns:
+            ``(response, exc)``, see `UuAppClient.post`.
+        """
+        return self._client.post(self._uucmd, data, self._level(log_level))

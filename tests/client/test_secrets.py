@@ -1,0 +1,290 @@
+"""No secret in a log line, an exception or a repr, whatever happens."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import traceback
+from typing import Any, Callable, Dict, Iterator, List, Tuple
+
+import pytest
+import requests
+
+from tests.support.sandbox import Reply, Sandbox
+from uun_iot_client import UuAppClient, UuCmdSession, transport
+from uun_iot_client.redact import HIDDEN, Redactor
+from uun_iot_core.clock import ManualClock
+
+COMMAND = "weather/add"
+GRANT = "oidc/grantToken"
+PAYLOAD = "payload-marker-5b1c"
+
+
+class Everything(logging.Handler):
+    """Keeps every log line of every logger, with its traceback."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
+        self.lines: List[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record) + repr(record.args))
+
+
+@pytest.fixture
+def log() -> Iterator[Everything]:
+    handler = Everything()
+    root = logging.getLogger()
+    names = ["uun_iot", "urllib3", "requests", "requests_toolbelt"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    level = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    for name in names:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    yield handler
+    root.removeHandler(handler)
+    root.setLevel(level)
+    for name, old in levels.items():
+        logging.getLogger(name).setLevel(old)
+
+
+def texts_of(exc: BaseException) -> List[str]:
+    found = traceback.format_exception(type(exc), exc, exc.__traceback__)
+    inner: Any = exc
+    while inner is not None:  # also causes that a traceback does not show
+        found += [str(inner), repr(inner), repr(inner.args)]
+        inner = inner.__cause__ or inner.__context__
+    return found
+
+
+class Tour:
+    """Calls a client in every way and collects every text that comes of it."""
+
+    def __init__(self, config: Dict[str, Any]) -> None:
+        self.config = config
+        self.texts: List[str] = []
+
+    def _note(self, value: Any) -> None:
+        if isinstance(value, BaseException):
+            self.texts += texts_of(value)
+        elif isinstance(value, tuple):
+            for each in value:
+                self._note(each)
+        elif value is not None:
+            self.texts.append(repr(value))
+
+    def _try(self, call: Callable[[], Any]) -> None:
+        try:
+            self._note(call())
+        except Exception as exc:
+            self._note(exc)
+
+    def run(self, **arguments: Any) -> None:
+        clock = ManualClock()
+        lazy = UuAppClient(self.config, refresh_token_on_init=False, clock=clock, **arguments)
+        session = UuCmdSession(lazy, COMMAND)
+        dto = {"secret": PAYLOAD}
+        calls: Tuple[Callable[[], Any], ...] = (
+            lazy.refresh_token,
+            lambda: lazy.get(COMMAND, dto),
+            lambda: lazy.post(COMMAND, dto),
+            lambda: lazy.multipart(COMMAND, dto),
+            lambda: session.post(dto),
+            session.update_headers,
+            lambda: lazy.get_ignore_http_err(COMMAND, dto),
+            lambda: lazy.post_ignore_http_err(COMMAND, dto),
+            lambda: lazy.custom_request(self._custom(lazy), dto),
+        )
+        for call in calls:
+            self._try(call)
+            clock.advance(61)  # past pauses after failed grants
+        self._try(lambda: UuAppClient(self.config, **arguments))
+        held = (lazy, session, lazy._token, lazy._token._held, lazy._settings, lazy._redact)
+        for each in (*held, lazy._transport):
+            self.texts += [repr(each), str(each)]
+        lazy.close()
+
+    def _custom(self, client: UuAppClient) -> Callable[[Any], requests.Response]:
+        def send(dto_in: Any) -> requests.Response:
+            url, headers = client.get_uucmd_url(COMMAND), client.get_auth_headers()
+            response = requests.post(url, json=dto_in, headers=headers, timeout=0.3)
+            if response.status_code != 200:
+                raise requests.HTTPError(f"sent {headers}, got {response.status_code}")
+            return response
+
+        return send
+
+
+def echo(uuapp: Sandbox, status: int, grants: bool = True) -> None:
+    """Make the server repeat what it was sent, secrets first of all, in codes and headers."""
+    handle = uuapp.uuapp.handle
+
+    def repeating(request: Any) -> Any:
+        outcome = handle(request)
+        if GRANT in request.path:
+            if not grants:
+                return outcome
+            sent = request.dto_in()
+            repeated = [sent["accessCode1"], sent["accessCode2"], sent["client_secret"]]
+        else:
+            repeated = [request.headers["authorization"].split()[-1]]
+        entries = {f"{each} x": {"type": "error", "message": each} for each in repeated}
+        headers = {"X-Request-Id": " ".join(repeated)}
+        reply = Reply.json({"uuAppErrorMap": entries}, status, **headers)
+        return dataclasses.replace(outcome, reply=reply)
+
+    uuapp.uuapp.handle = repeating  # type: ignore[method-assign]  # what this server does
+
+
+def fault(kind: str, **arguments: Any) -> Callable[[Sandbox], object]:
+    return lambda uuapp: uuapp.faults.add(kind, **arguments)
+
+
+def wrong_certificate(uuapp: Sandbox) -> None:
+    uuapp.use_certificate("foreign_ca")
+    uuapp.drop_connections()
+
+
+def bad_tokens(uuapp: Sandbox) -> None:
+    injected = f"a\r\n{uuapp.secrets[0]}"
+    body = {"id_token": injected, "access_token": "x", "expires_in": 60}
+    uuapp.faults.add("reply", command=GRANT, body=body)
+
+
+SITUATIONS: Dict[str, Callable[[Sandbox], object]] = {
+    "all is well": lambda uuapp: None,
+    "outage": Sandbox.outage,
+    "revoked": Sandbox.revoke_tokens,
+    "wrong certificate": wrong_certificate,
+    "dropped": fault("drop"),
+    "reset": fault("reset"),
+    "half": fault("half"),
+    "slow": fault("delay", seconds=20),
+    "status": fault("status", status=500),
+    "refused always": fault("status", status=401, command=COMMAND),
+    "grant refused": fault("refuse_grant"),
+    "page": fault("reply", body="<html>", content_type="text/html"),
+    "redirect": fault("redirect", location="http://h/"),
+    "repeated with 400": lambda uuapp: echo(uuapp, 400),
+    "repeated with 200": lambda uuapp: echo(uuapp, 200),
+    "repeated by the command": lambda uuapp: echo(uuapp, 401, grants=False),
+    "bad tokens": bad_tokens,
+}
+
+
+@pytest.mark.parametrize("situation", SITUATIONS)
+@pytest.mark.parametrize("opaque", [False, True], ids=["JWT", "opaque"])
+def test_no_secret_appears_anywhere(
+    uuapp: Sandbox,
+    config: Dict[str, Any],
+    log: Everything,
+    monkeypatch: pytest.MonkeyPatch,
+    situation: str,
+    opaque: bool,
+) -> None:
+    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.2)
+    uuapp.tokens.opaque = opaque
+    tour = Tour(config)
+    tour.run()  # so that tokens are in memory and in the file
+    SITUATIONS[situation](uuapp)
+    tour.run()
+    del config["oidcGrantToken"]["tokenPath"]
+    tour.run()
+    tour.run(fn_token_request=careless)
+    uuapp.faults.clear()
+    texts = tour.texts + log.lines
+    assert len(texts) > 100
+    assert len(uuapp.secrets) > 3
+    for secret in uuapp.secrets:
+        assert [text for text in texts if secret in text] == []
+    assert [text for text in texts if PAYLOAD in text] == []
+
+
+def careless(url: str, **arguments: Any) -> requests.Response:
+    """Ask for a token, and quote the whole request where that fails."""
+    try:
+        return requests.post(url, **arguments)
+    except requests.RequestException as exc:
+        raise requests.ConnectionError(f"could not send {arguments!r}") from exc
+
+
+def test_errors_of_a_careless_token_request_are_kept_quiet(
+    config: Dict[str, Any], uuapp: Sandbox
+) -> None:
+    def fail(url: str, **arguments: Any) -> requests.Response:
+        raise KeyError(arguments["json"]["accessCode1"])
+
+    for fetch in (fail, careless):
+        uuapp.outage()
+        with pytest.raises(Exception, match="token") as caught:
+            UuAppClient(config, fetch)
+        for secret in uuapp.secrets:
+            assert not [text for text in texts_of(caught.value) if secret in text]
+
+
+def test_a_configuration_error_shows_no_value(config: Dict[str, Any]) -> None:
+    marker = "value-marker-77"
+    for section, key in (("uuThing", "accessCode1"), ("oidcGrantToken", "clientSecret")):
+        wrong = {**config, section: {**config[section], key: [marker]}}
+        with pytest.raises(Exception, match=key) as caught:
+            UuAppClient(wrong)
+        assert not [text for text in texts_of(caught.value) if marker in text]
+
+
+# -- the redactor
+
+
+def test_known_secrets_are_hidden_in_every_writing() -> None:
+    redact = Redactor()
+    secret = 'co/de "ž\\1'
+    redact.learn(secret)
+    for written in (secret, "co%2Fde%20%22%C5%BE%5C1", 'co/de \\"\\u017e\\\\1', repr(secret)[1:-1]):
+        assert redact(f"before {written} after") == f"before {HIDDEN} after"
+
+
+def test_short_secrets_are_hidden_as_words_only() -> None:
+    redact = Redactor()
+    redact.learn("1", "ab")
+    assert redact("ab 1 cab 11 ab.") == f"{HIDDEN} {HIDDEN} cab 11 {HIDDEN}."
+
+
+def test_secrets_within_secrets_leave_no_rest() -> None:
+    redact = Redactor()
+    redact.learn("abcdefgh", "abcdefghijkl")
+    assert redact("abcdefghijkl") == HIDDEN
+
+
+@pytest.mark.parametrize(
+    "text, clean",
+    [
+        ("Authorization: Bearer abcdefghijklmnopq, x", f"Authorization: Bearer {HIDDEN}, x"),
+        ("https://user:pass@host/p", f"https://{HIDDEN}@host/p"),
+        ("got eyJhbGciOi.eyJpc3M.c2ln end", f"got {HIDDEN} end"),
+        ("a basic problem with the bearer of news", "a basic problem with the bearer of news"),
+    ],
+)
+def test_what_has_the_form_of_a_secret_is_hidden(text: str, clean: str) -> None:
+    assert Redactor()(text) == clean
+
+
+def test_tokens_are_forgotten_after_a_while_and_access_codes_never() -> None:
+    redact = Redactor()
+    redact.learn("access-code", None, "", 5)
+    tokens = [f"opaque-token-{number:04}" for number in range(100)]
+    for token in tokens:
+        redact.learn_token(token)
+    assert redact(f"access-code {tokens[-1]}") == f"{HIDDEN} {HIDDEN}"
+    assert redact(tokens[0]) == tokens[0]
+
+
+def test_a_redacted_exception_keeps_its_type_and_response() -> None:
+    redact = Redactor()
+    redact.learn("access-code")
+    response = requests.Response()
+    clean = requests.HTTPError("fine", response=response)
+    assert redact.exception(clean) is clean
+    copy = redact.exception(requests.HTTPError("with access-code", response=response))
+    assert (type(copy), str(copy)) == (requests.HTTPError, f"with {HIDDEN}")
+    assert copy.response is response
