@@ -1,0 +1,12 @@
+"""Buffering on a gateway: a durable list of entries, and the module that sends it."""
+
+from __future__ import annotations
+
+from uun_iot_core.files import file_save
+
+from .entries import Batch
+from .errors import StorageError
+from .module import ConfigScopeEnum, Module
+from .storage import Storage
+
+__all__ = ["Batch", "ConfigScopeEnum", "Module", "Storage", "StorageError", "file_save"]

@@ -1,0 +1,187 @@
+"""The backup files that this process has open, each locked against other processes."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections import deque
+from contextlib import contextmanager
+from typing import Callable, Deque, Dict, Iterator, Optional
+
+from uun_iot_core.logs import get_logger
+
+from .errors import StorageError
+
+try:
+    import fcntl
+except ImportError:  # Windows: no flock; one process a file is then the caller's care
+    fcntl = None  # type: ignore[assignment]  # the module is absent, not None, elsewhere
+
+__all__ = ["OpenFile"]
+
+logger = get_logger(__name__)
+
+#: errors of file systems that know no locks
+_LOCKLESS = tuple(
+    getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")
+)
+
+
+class OpenFile:
+    """A backup file open in this process: its lock, its users, its generation.
+
+    The lock is taken on a file of its own beside the backup, since the backup is replaced
+    at each write. It ends with the process, whatever ends that, and is not passed on to
+    forked children. Storages of this process share it and take turns.
+
+    Args:
+        path: the real path of the backup file.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.pid = os.getpid()
+        #: counts what this process did to the file; who is behind must not write
+        self.generation = 0
+        self._users = 0
+        self._retired = False
+        self._lock_fd = -1
+        self._mutex = threading.Lock()
+        self._abandoned: Deque[Callable[[], None]] = deque()
+
+    @classmethod
+    @contextmanager
+    def enter(cls, path: str) -> Iterator[OpenFile]:
+        """Become a user of the file; the body of the block loads it in its turn.
+
+        Who leaves the block with an error is no user.
+
+        Args:
+            path: the real path of the backup file.
+        """
+        _watch_forks()
+        while True:
+            file = _files.setdefault(path, cls(path))
+            with file.turn():
+                if file._retired:
+                    continue  # its last user left just now, and it is off the table
+                file._users += 1
+                try:
+                    yield file
+                except BaseException:
+                    file.leave()
+                    raise
+                return
+
+    def leave(self) -> None:
+        """Be a user no more; the last one lets go of the lock. Call it in one's turn."""
+        self._users -= 1
+        if self._users:
+            return
+        self._retired = True
+        if _files.get(self.path) is self:
+            del _files[self.path]
+        self._unlock()
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Keep the other users in this process off for the time of the block."""
+        self._mutex.acquire()
+        try:
+            yield
+        finally:
+            self._mutex.release()
+            self._close_abandoned()
+
+    def abandon(self, close: Callable[[], None]) -> None:
+        """Have ``close`` called in the next turn; at once if it is nobody's turn.
+
+        For the garbage collection, which may strike while this very thread has its turn:
+        waiting for that would never end.
+        """
+        self._abandoned.append(close)
+        self._close_abandoned()
+
+    def _close_abandoned(self) -> None:
+        # Whoever finds the mutex taken leaves the work to its holder, who looks here
+        # after letting it go.
+        while self._abandoned and self._mutex.acquire(blocking=False):
+            try:
+                while self._abandoned:
+                    self._abandoned.popleft()()
+            finally:
+                self._mutex.release()
+
+    def lock(self) -> Optional[OSError]:
+        """Lock the file for this process, unless it is locked already.
+
+        Returns:
+            Why it cannot be locked (a read-only file system, say); None when it is locked,
+            or when the system knows no locks.
+
+        Raises:
+            StorageError: another process has locked it.
+        """
+        if fcntl is None or self._lock_fd >= 0:
+            return None
+        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+        try:
+            self._lock_fd = os.open(self.path + ".lock", flags, 0o600)
+        except OSError as exc:
+            return exc
+        try:
+            fcntl.flock(self._lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as exc:
+            self._close_lock()
+            raise StorageError(
+                self.path,
+                "another process has it open",
+                "stop that process, or configure another path for one of the two",
+            ) from exc
+        except OSError as exc:
+            if exc.errno not in _LOCKLESS:
+                self._close_lock()
+                return exc
+            logger.warning(
+                "backup file %s: its file system knows no locks; see to it that no other "
+                "process writes the file",
+                self.path,
+            )
+        return None
+
+    def _unlock(self) -> None:
+        if fcntl is not None and self._lock_fd >= 0:
+            try:
+                # not left to closing: a child forked at this moment may hold a duplicate
+                fcntl.flock(self._lock_fd, fcntl.LOCK_UN)
+            except OSError:
+                pass  # a file system without locks
+        self._close_lock()
+
+    def _close_lock(self) -> None:
+        fd, self._lock_fd = self._lock_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+
+#: real path -> file; a forked child begins with none
+_files: Dict[str, OpenFile] = {}
+_forks_watched = False
+
+
+def _watch_forks() -> None:
+    global _forks_watched
+    if not _forks_watched and hasattr(os, "register_at_fork"):
+        _forks_watched = True
+        os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _let_go_in_child() -> None:
+    """Close the inherited locks, which the parent keeps: the child must not outlive them."""
+    for file in _files.values():
+        try:
+            file._close_lock()
+        except OSError:
+            pass  # the parent was just closing it
+    _files.clear()

@@ -1,0 +1,243 @@
+"""Module: the base of application modules, with settings, a storage, and sending from it."""
+
+from __future__ import annotations
+
+import threading
+from enum import Enum
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from uun_iot_core.exceptions import ConfigError
+from uun_iot_core.logs import get_logger
+from uun_iot_core.naming import module_id_from_str
+from uun_iot_core.typing import IModule, ModuleId
+
+from .errors import StorageError
+from .storage import Storage
+
+__all__ = ["ConfigScopeEnum", "Module"]
+
+logger = get_logger(__name__)
+
+UuCmd = Callable[..., Any]
+
+_STORAGES_KEY = "moduleBackupStorage"
+
+
+class ConfigScopeEnum(Enum):
+    """Which part of the configuration a key is looked up in."""
+
+    GATEWAY = "gateway"
+    """The whole ``gateway`` part."""
+    SELF = "self"
+    """The module's own part, ``gateway.<id>``."""
+
+
+class Module(IModule):
+    """Base of application modules: access to settings, a `Storage`, and sending.
+
+    The id is that of the class (``id = "weather"``), or one assigned to the instance, else
+    it is made from the name of the class: ``WeatherStation`` has the id ``weatherStation``.
+
+    The storage is named after the module. With ``moduleBackupStorage.<id>`` in the
+    configuration, a path or ``{"path": …, "limit": …}``, it has a backup file.
+
+    >>> class Weather(Module):
+    ...     id = "weather"
+    ...     def measure(self):
+    ...         self._storage.append({"temperature": 21.5}, backup=True)
+    ...     def send(self):
+    ...         self._send_storage()
+    >>> weather = Weather({}, uucmd=lambda entries: [])
+    >>> weather.measure()
+    >>> weather.send()
+    >>> weather._storage.is_empty()
+    True
+
+    Args:
+        config: the ``gateway`` part of the configuration; it is kept, not copied. A
+            ``_config`` that the subclass has set before counts instead.
+        uucmd: what `_send_data` and `_send_storage` call by default.
+
+    Raises:
+        ConfigError: the entry in ``moduleBackupStorage`` cannot be used.
+        StorageError: another process has the backup file open.
+    """
+
+    def __init__(
+        self, config: Optional[Dict[str, Any]] = None, uucmd: Optional[UuCmd] = None
+    ) -> None:
+        if getattr(self, "_config", None) is None:
+            self._config: Dict[str, Any] = {} if config is None else config
+        if not isinstance(self._config, dict):
+            raise ConfigError(
+                f"gateway: the configuration of module `{self.id}` must be an object (dict), "
+                f"got {type(self._config).__name__}"
+            )
+        if uucmd is not None or not hasattr(self, "_uucmd"):
+            self._uucmd: Optional[UuCmd] = uucmd
+        self._sending = threading.RLock()
+        path, limit = self._storage_settings()
+        self._storage = Storage(self.id, path, limit)
+
+    @property
+    def id(self) -> ModuleId:
+        """The module's id: the key of its timers and settings in the configuration."""
+        own: Optional[ModuleId] = self.__dict__.get("_id")
+        return module_id_from_str(type(self).__name__) if own is None else own
+
+    @id.setter
+    def id(self, value: ModuleId) -> None:
+        self.__dict__["_id"] = value
+
+    # -- configuration ---------------------------------------------------------------
+
+    def _config_manager(
+        self, key: Optional[str] = None, scope: ConfigScopeEnum = ConfigScopeEnum.SELF
+    ) -> Any:
+        """Return a value of the configuration, as it is now.
+
+        Args:
+            key: path to the value, its parts separated by ``/``; None for the whole part.
+            scope: where the path begins: at ``gateway.<id>`` (SELF) or at ``gateway``.
+
+        Raises:
+            KeyError: there is no such value; the message has the full path.
+            TypeError: ``scope`` is no `ConfigScopeEnum`.
+        """
+        if not isinstance(scope, ConfigScopeEnum):
+            raise TypeError(f"scope must be a ConfigScopeEnum, got {type(scope).__name__}")
+        parts = [self.id] if scope is ConfigScopeEnum.SELF else []
+        if key is not None:
+            parts += key.split("/")
+        value: Any = self._config
+        for depth, part in enumerate(parts):
+            if not isinstance(value, dict) or part not in value:
+                wanted = ".".join(["gateway", *parts])
+                missing = ".".join(["gateway", *parts[: depth + 1]])
+                raise KeyError(f"{wanted}: the configuration has no {missing}; add it there")
+            value = value[part]
+        return value
+
+    def _c(self, key: Optional[str] = None, scope: ConfigScopeEnum = ConfigScopeEnum.SELF) -> Any:
+        """Return a value of the configuration: short for `_config_manager`."""
+        return self._config_manager(key, scope)
+
+    def _storage_settings(self) -> Tuple[Optional[str], int]:
+        """Return path and limit of the storage; (None, 0) if nothing is configured."""
+        place = f"gateway.{_STORAGES_KEY}"
+        storages = self._config.get(_STORAGES_KEY, {})
+        if not isinstance(storages, dict):
+            raise _wrong(place, "must be an object with module ids as keys", storages)
+        if self.id not in storages:
+            return None, 0
+        place = f"{place}.{self.id}"
+        settings = storages[self.id]
+        if isinstance(settings, str):
+            settings, path_place = {"path": settings}, place
+        elif isinstance(settings, dict):
+            path_place = f"{place}.path"
+        else:
+            raise _wrong(place, 'must be a path or {"path": …, "limit": …}', settings)
+        path, limit = settings.get("path"), settings.get("limit", 0)
+        if not isinstance(path, str) or not path or "\0" in path:
+            raise _wrong(path_place, "must be the path of a file", path)
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+            raise _wrong(
+                f"{place}.limit", "must be a whole number of entries, 0 for no limit", limit
+            )
+        for key in settings.keys() - {"path", "limit"}:
+            logger.warning("%s.%s is unknown and ignored; known are path and limit", place, key)
+        return path, limit
+
+    # -- sending ---------------------------------------------------------------------
+
+    def _send_data(self, data: Any, usecase: Optional[UuCmd] = None) -> Any:
+        """Send data at once, past the storage.
+
+        Args:
+            data: what to send.
+            usecase: called with the data; by default the module's ``uucmd``.
+
+        Returns:
+            What the usecase returns.
+
+        Raises:
+            TypeError: there is neither ``usecase`` nor ``uucmd``.
+        """
+        usecase = self._usecase(usecase)
+        logger.info("module `%s` sends data", self.id)
+        return usecase(data)
+
+    def _send_storage(self, usecase: Optional[UuCmd] = None) -> None:
+        """Send the stored entries; what was not sent stays stored.
+
+        The usecase gets a list of the entries present and returns a list of those that
+        were not sent; the latter stay in front of what came meanwhile, in order. No lock of
+        the storage is held while it runs: entries may be added. If it raises, nothing
+        leaves the storage. Calls of several threads take turns. With nothing stored,
+        nothing is called.
+
+        Args:
+            usecase: called with the list; by default the module's ``uucmd``.
+
+        Raises:
+            TypeError: there is neither ``usecase`` nor ``uucmd``, or it returned no list;
+                nothing leaves the storage.
+        """
+        with self._sending:
+            batch = self._storage.take()
+            if not batch:
+                return
+            usecase = self._usecase(usecase)
+            logger.info("module `%s` sends %d stored entries", self.id, len(batch))
+            failed: List[Any] = usecase(batch.entries)
+            if not isinstance(failed, list):
+                raise TypeError(
+                    f"the usecase of module `{self.id}` must return the list of the entries that "
+                    f"were not sent ([] for none), got {type(failed).__name__}; all entries stay "
+                    "stored"
+                )
+            if failed:
+                logger.warning(
+                    "module `%s`: %d of %d stored entries were not sent and stay stored",
+                    self.id,
+                    len(failed),
+                    len(batch),
+                )
+            self._storage.acknowledge(batch, failed)
+
+    def _usecase(self, usecase: Optional[UuCmd]) -> UuCmd:
+        chosen = self._uucmd if usecase is None else usecase
+        if not callable(chosen):
+            raise TypeError(
+                f"module `{self.id}` has nothing to send with: pass `usecase`, or give the "
+                "module a callable `uucmd`"
+            )
+        return chosen
+
+    # -- called by the gateway -------------------------------------------------------
+
+    def _gateway_started(self) -> None:
+        """Open the storage again, if an earlier stop of the gateway has closed it."""
+        storage = getattr(self, "_storage", None)  # absent without super().__init__()
+        if storage is not None:
+            storage.reopen()
+
+    def _gateway_stopped(self) -> None:
+        """Close the storage: its last state is on the disk then."""
+        storage = getattr(self, "_storage", None)
+        if storage is None:
+            return
+        try:
+            storage.close()
+        except StorageError as exc:
+            logger.error(
+                "module `%s`: the last state of its storage is not saved: %s", self.id, exc
+            )
+
+
+def _wrong(place: str, rule: str, value: Any) -> ConfigError:
+    # the type is told, not the value: configurations hold secrets
+    return ConfigError(
+        f"{place}: {rule}, got {'nothing' if value is None else type(value).__name__}"
+    )
