@@ -16,7 +16,6 @@ from .typing import IModule
 from .updates import Config
 
 __all__ = [
-    "SYSTEM_CLOCK",
     "Clock",
     "Config",
     "ConfigError",
@@ -30,6 +29,7 @@ __all__ = [
     "ModuleError",
     "ModuleTimer",
     "RepeatTimer",
+    "SYSTEM_CLOCK",
     "UnsupportedEvent",
     "UunIotError",
     "__version__",

@@ -15,6 +15,8 @@ __all__ = ["canonical", "load_config", "problems"]
 
 Problems = Iterator[Tuple[str, str]]
 
+#: the commands that the library calls itself; the others are the application's
+_COMMANDS = ("gatewayGetConfiguration", "gatewayHeartbeat")
 _TEXTS = {
     "uuApp": ("gateway", "uuAppName", "awid"),
     "uuThing": ("uuIdentity", "accessCode1", "accessCode2"),
@@ -56,11 +58,12 @@ def load_config(path: str) -> Dict[str, Any]:
             f"{path}: line {exc.lineno}, column {exc.colno}: not valid JSON ({exc.msg}); "
             "mend the file (its minimum is {})"
         ) from None  # the decoder's exception holds the whole document
-    except (UnicodeDecodeError, RecursionError) as exc:
-        what = (
-            "is not UTF-8 text" if isinstance(exc, UnicodeDecodeError) else "is nested too deeply"
-        )
-        raise ConfigError(f"{path}: the configuration file {what}; mend the file") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{path}: the configuration file is not UTF-8 text; mend it") from None
+    except RecursionError:
+        raise ConfigError(f"{path}: the configuration file is nested too deeply") from None
+    except ValueError as exc:  # a number of too many digits, or a path that cannot be one
+        raise ConfigError(f"{path}: the configuration file cannot be read ({exc})") from None
     found = problems(config)
     if found:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
@@ -105,6 +108,10 @@ def _walk(config: Any) -> Problems:
             commands = part.get("uuCmdList", {})
             if not isinstance(commands, dict):
                 yield "uuApp.uuCmdList", _expected("an object", commands)
+                continue
+            for name in _COMMANDS:
+                if not isinstance(commands.get(name, ""), (str, type(None))):
+                    yield f"uuApp.uuCmdList.{name}", _expected("a string", commands[name])
 
 
 def _each(gateway: Dict[str, Any], key: str, check: Callable[[str, Any], Problems]) -> Problems:

@@ -67,56 +67,67 @@ class StagedFile:
         self.path = os.path.realpath(path)
         self._data = data.encode("utf-8") if isinstance(data, str) else data
         directory, name = os.path.split(self.path)
-        # One name, not a random one: what a crash leaves behind is reused, not piled up.
+        # One name, not a random one: what a crash leaves behind does not pile up.
         self._temporary = os.path.join(directory, f".{name}.tmp")
-        self._fd = self._open()
+        self._fd = self._open(0o600 if mode is not None or os.path.exists(self.path) else 0o666)
         try:
-            self._copy_rights(mode)
+            self._keep_rights(mode)
             _write_all(self._fd, self._data)
             os.fsync(self._fd)
         except BaseException:
             self.discard()
             raise
 
-    def _open(self) -> int:
-        """Open the temporary file; writers of one file take turns through its lock."""
-        flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    def _open(self, mode: int) -> int:
+        """Create the temporary file; writers of one file take turns through its lock."""
+        flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
         while True:
-            fd = os.open(self._temporary, flags, 0o600)
             try:
-                if fcntl is not None:
-                    fcntl.flock(fd, fcntl.LOCK_EX)
-                    try:
-                        here = os.stat(self._temporary, follow_symlinks=False)
-                    except FileNotFoundError:
-                        os.close(fd)
-                        continue  # the writer before us renamed it
-                    if not os.path.samestat(here, os.fstat(fd)):
-                        os.close(fd)
-                        continue
-                os.ftruncate(fd, 0)
-            except OSError:
-                os.close(fd)
-                raise
-            return fd
+                fd = os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, mode)
+            except FileExistsError:
+                self._wait_or_remove()
+                continue
+            if self._locked(fd):
+                return fd
+            os.close(fd)  # taken for a left-over by another writer, before it was locked
 
-    def _copy_rights(self, mode: Optional[int]) -> None:
+    def _wait_or_remove(self) -> None:
+        """Let another writer finish, or remove what a crash has left behind."""
+        try:
+            fd = os.open(self._temporary, os.O_RDWR | getattr(os, "O_NOFOLLOW", 0))
+        except FileNotFoundError:
+            return
+        try:
+            if self._locked(fd):
+                os.unlink(self._temporary)
+        finally:
+            os.close(fd)
+
+    def _locked(self, fd: int) -> bool:
+        """Lock an open temporary file; return whether it is still the one at its path."""
+        if fcntl is None:
+            return True
+        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            return os.path.samestat(os.lstat(self._temporary), os.fstat(fd))
+        except FileNotFoundError:
+            return False
+
+    def _keep_rights(self, mode: Optional[int]) -> None:
+        """Give the new content the owner and mode of the old, or the mode asked for."""
         if not hasattr(os, "fchmod"):
             return
         try:
             old = os.stat(self.path)
         except FileNotFoundError:
-            if mode is None:
-                umask = os.umask(0o077)
-                os.umask(umask)
-                mode = 0o666 & ~umask
-        else:
-            mode = old.st_mode & 0o7777
-            try:
-                os.fchown(self._fd, old.st_uid, old.st_gid)
-            except PermissionError:
-                pass  # only root may give a file away; ours is then the owner
-        os.fchmod(self._fd, mode)
+            if mode is not None:
+                os.fchmod(self._fd, mode)
+            return
+        try:
+            os.fchown(self._fd, old.st_uid, old.st_gid)
+        except PermissionError:
+            pass  # only root may give a file away; ours is then the owner
+        os.fchmod(self._fd, old.st_mode & 0o7777)
 
     def commit(self) -> None:
         """Put the new content in place, durably.

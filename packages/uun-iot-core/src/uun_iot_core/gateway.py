@@ -102,6 +102,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._config = Config(self, config_file)
         self.config = self._config.config
         self.uuapp_client = None
+        made: List[Any] = []  # by module_init
         try:
             if client is not None:
                 self.uuapp_client = client(self.config)
@@ -110,12 +111,13 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 for module in library_modules(self.config, self.uuapp_client):
                     self._add_module(module)
             if module_init is not None:
-                for module in _as_modules(module_init(self.config, self.uuapp_client)):
+                made = _as_modules(module_init(self.config, self.uuapp_client))
+                for module in made:
                     self._add_module(module)
             self._build_events()
             self._build_timers(config_file)
         except BaseException:
-            self._forget_modules(close=True)
+            self._close_unstarted(made)
             raise
 
     # -- building -----------------------------------------------------------------------------
@@ -161,6 +163,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         found = self._timer_problems(self.config["gateway"])
         if found:
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
+        self._arm_timers()
+
+    def _arm_timers(self) -> None:
         self._tick_event.arm(self.config["gateway"].get("moduleTimers", {}))
 
     def _timer_problems(self, gateway: Dict[str, Any]) -> List[str]:
@@ -189,6 +194,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._tell_modules("_gateway_started")
             self._config.event.start()
             self._start_event.start()
+            self._arm_timers()
             self._tick_event.start()
         except BaseException:
             self._stop()
@@ -251,10 +257,17 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     def _tell_client(self, hook: str, *args: Any) -> None:
         _tell(self.uuapp_client, hook, "the client", *args)
 
-    def _forget_modules(self, close: bool = False) -> None:
+    def _close_unstarted(self, made: List[Any]) -> None:
+        """Close what a gateway that cannot be built has opened, also modules not taken in yet."""
+        self._tell_modules("_gateway_stopped")
+        for module in made:
+            if all(module is not known for known in self._modules.values()):
+                _tell(module, "_gateway_stopped", type(module).__name__)
+        self._tell_client("_gateway_stopped")
+        self._forget_modules()
+
+    def _forget_modules(self) -> None:
         """Let go of the modules and their handlers."""
-        if close:
-            self._tell_modules("_gateway_stopped")
         self._modules.clear()
         for event in self._events:
             event.clear_handlers()
@@ -269,9 +282,14 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         exc: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        if self._exit.requested and not self._exit.exiting:
-            self._exit.join()
         self.stop()
+        # after it, since the signal may come while this thread stops the gateway
+        if (
+            self._exit.requested
+            and not self._exit.exiting
+            and threading.current_thread() is threading.main_thread()
+        ):
+            self._exit.join()
 
     # -- signals --------------------------------------------------------------------------------
 

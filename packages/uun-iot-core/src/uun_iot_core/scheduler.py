@@ -27,6 +27,8 @@ logger = get_logger(__name__)
 RESERVE = 2
 #: seconds after which an idle thread leaves
 IDLE_SECONDS = 30.0
+#: seconds of the shortest period; below it, moments years after the start cannot be told apart
+SHORTEST_PERIOD = 1e-6
 #: seconds of the longest single wait, so that a clock read from elsewhere may jump
 LONGEST_WAIT = 30.0
 
@@ -60,7 +62,7 @@ class Series:
     def __init__(self, slot: Slot, call: Callable[[], object], period: float, name: str) -> None:
         self.slot = slot
         self.call = call
-        self.period = period
+        self.period = max(period, SHORTEST_PERIOD)
         self.name = name
         self.origin = 0.0
         self.k = 0
@@ -108,6 +110,7 @@ class Scheduler:
         self._numbers = itertools.count()
         self._stale = 0  # heap entries that are no longer valid
         self._live: Set[Series] = set()  # started and not cancelled
+        self._running: Set[Slot] = set()
         self._leading = False
         self._waking = False  # a thread has been called up and has not come yet
         self._idle = 0
@@ -117,7 +120,8 @@ class Scheduler:
         """Start anew in a forked child: the parent's timers and threads are not here."""
         for series in self._live:
             series.cancelled = True
-            series.slot.running = series.slot.waiting = series.slot.thread = None
+        for slot in {*self._running, *(series.slot for series in self._live)}:
+            slot.running = slot.waiting = slot.thread = None
         self._reset()
 
     # -- series -----------------------------------------------------------------------
@@ -151,7 +155,7 @@ class Scheduler:
         with self._lock:
             if series.cancelled:
                 return
-            series.period = period
+            series.period = max(period, SHORTEST_PERIOD)
             series.origin = self._clock.monotonic()
             running = series.slot.running is series
             series.k = 0 if running else 1  # at the end of a running call one step is made
@@ -220,6 +224,7 @@ class Scheduler:
         """Run a call with the lock released, then queue what follows."""
         slot = series.slot
         slot.thread = threading.get_ident()
+        self._running.add(slot)
         self._lock.release()
         try:
             series.call()
@@ -231,6 +236,7 @@ class Scheduler:
         finally:
             self._lock.acquire()
             slot.running = slot.thread = None
+            self._running.discard(slot)
             if not series.cancelled:
                 series.step(self._clock.monotonic())
                 self._push(series, series.due)

@@ -8,8 +8,10 @@ thread; that thread stops the gateway and then makes the main thread raise `Syst
 from __future__ import annotations
 
 import _thread
+import logging
 import os
 import signal
+import sys
 import threading
 from typing import TYPE_CHECKING, Callable, Optional
 
@@ -35,6 +37,7 @@ class SignalExit:
         self._signal: Optional[int] = None
         self.exiting = False  # the main thread has raised `SystemExit`, or is about to
         self._main_waits = False  # the main thread has come to `join` by itself
+        self._interrupting = False  # our own signal to the main thread is on its way
         self._lock = threading.Lock()  # never taken in a signal handler
         self._done = threading.Event()
 
@@ -62,7 +65,10 @@ class SignalExit:
             _thread.start_new_thread(self._launch, (cleanup,))
         elif self._done.is_set() and not self.exiting:
             self.exiting = True
+            self._interrupting = False
             raise SystemExit(self.code)
+        elif self._interrupting:
+            self._interrupting = False  # ours; the main thread is at its end by itself already
         elif sig in (signal.SIGINT, signal.SIGTERM):
             os._exit(128 + sig)
 
@@ -73,7 +79,10 @@ class SignalExit:
                 signal.signal(one, lambda number, frame: self.handle(number, cleanup))
 
     def _launch(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
-        threading.Thread(target=self._stop, args=(cleanup,), name="uun_iot signal").start()
+        # A thread made in a bare one would be a daemon, and the process could end under it.
+        threading.Thread(
+            target=self._stop, args=(cleanup,), name="uun_iot signal", daemon=False
+        ).start()
 
     def _stop(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
         sig = self._signal
@@ -87,14 +96,27 @@ class SignalExit:
         except BaseException:  # the process must end whatever the cleanup raises
             logger.error("stopping after a signal failed", exc_info=True)
         with self._lock:
+            main_is_there = threading.main_thread().is_alive()
+            self._interrupting = main_is_there and not self._main_waits
             self._done.set()
             if self._main_waits:
                 return
-        if callable(signal.getsignal(sig)) and hasattr(signal, "pthread_kill"):
+        if not main_is_there:
+            self._end_process()
+        elif callable(signal.getsignal(sig)) and hasattr(signal, "pthread_kill"):
             # interrupts whatever the main thread waits for
             signal.pthread_kill(threading.main_thread().ident or 0, sig)
         else:
             _thread.interrupt_main()
+
+    def _end_process(self) -> None:
+        """End a process whose main thread has run out; nobody is there to raise in."""
+        if self.code:
+            logging.shutdown()
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+            os._exit(self.code)
 
     def join(self) -> None:
         """Wait for the end, and raise `SystemExit`; for the main thread at its own end."""

@@ -125,7 +125,7 @@ class Config(IModule):
         text = canonical(reply)
         if text in (self._accepted, self._refused) or not reply:
             return
-        old = self.config["gateway"]
+        old = self.config.setdefault("gateway", {})
         new = self._completed(old, reply)
         found = problems({"gateway": new}) or self.g._timer_problems(new)
         if found:
@@ -135,9 +135,7 @@ class Config(IModule):
                 "; ".join(found),
             )
             return
-        changed = [
-            key for key in new if key not in old or canonical(old[key]) != canonical(new[key])
-        ]
+        changed = [key for key in new if key not in old or not _same(old[key], new[key])]
         if changed and not self._apply(new, changed):
             return
         self._accepted, self._refused = text, None
@@ -168,6 +166,14 @@ class Config(IModule):
         gateway = self.config["gateway"]
         with self._saving:
             whole = {**self.config, "gateway": {**gateway, **new}}
+            broken = _not_savable(whole)
+            if broken:
+                logger.error(
+                    "an update handler left a configuration that cannot be saved (%s), so the one "
+                    "from the uuApp is not applied",
+                    broken,
+                )
+                return False
             try:
                 # all that may fail for want of space or rights comes before any change
                 with StagedFile(self._path, _pretty(whole), FILE_MODE) as staged:
@@ -210,7 +216,9 @@ class Config(IModule):
                 text = canonical(self.config)
                 if text == self._saved:
                     return
-                found = problems(self.config) or self.g._timer_problems(self.config["gateway"])
+                found = problems(self.config) or self.g._timer_problems(
+                    self.config.get("gateway", {})
+                )
                 if found:
                     logger.error(
                         "an update handler left a configuration that is not valid; "
@@ -227,6 +235,21 @@ class Config(IModule):
                 )
             except OSError as exc:
                 logger.error("the configuration cannot be saved: %s: %s", self._path, exc.strerror)
+
+
+def _same(one: Any, other: Any) -> bool:
+    try:
+        return canonical(one) == canonical(other)
+    except (TypeError, ValueError):  # an update handler left what is no JSON
+        return False
+
+
+def _not_savable(config: Mapping[str, Any]) -> str:
+    try:
+        canonical(config)
+    except (TypeError, ValueError) as exc:
+        return f"no JSON: {type(exc).__name__}"
+    return "; ".join(problems(config))
 
 
 def _pretty(config: Mapping[str, Any]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar
 
 from ..exceptions import ModuleError
@@ -77,11 +77,19 @@ def find_handlers(module: Any) -> Iterator[Tuple[Handler, HandlerInfo]]:
     attributes: Dict[str, Any] = {}
     for cls in reversed(type(module).__mro__):
         attributes.update(vars(cls))
-    attributes.update(getattr(module, "__dict__", {}))
+    for name, attribute in getattr(module, "__dict__", {}).items():
+        # a bound method kept under another name is no handler of its own
+        if name in attributes or isinstance(attribute, FunctionType):
+            attributes[name] = attribute
     owner_id = module_id_of(module)
+    seen = set()
     for name, attribute in attributes.items():
+        function = getattr(attribute, "__func__", attribute)
+        if not marks(attribute) or id(function) in seen:
+            continue  # an alias of a handler is not called a second time
+        seen.add(id(function))
+        bound = getattr(module, name)
         for info in marks(attribute):
-            bound = getattr(module, name)
             yield bound, HandlerInfo(info.event_type, info.args, info.kwargs, owner_id)
 
 

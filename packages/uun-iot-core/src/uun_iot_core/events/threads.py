@@ -50,8 +50,12 @@ class ThreadedEvent(Event):
 
     def join(self) -> None:
         """Return when all handlers have ended; one that asks does not wait for itself."""
-        for thread in self._threads:
-            if thread is not threading.current_thread():
+        own = threading.current_thread()
+        while True:  # an ending handler may be called once more
+            others = [thread for thread in self._threads if thread.is_alive() and thread is not own]
+            if not others:
+                return
+            for thread in others:
                 thread.join()
 
     def busy(self) -> List[Busy]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 from typing import Any, Dict, List, Mapping, NamedTuple, Optional
 
 from ..clock import Clock
+from ..config import canonical
 from ..logs import get_logger
 from ..timers import RepeatTimer
 from .base import Event, EventType, Handler, HandlerInfo, call_handler
@@ -38,7 +40,9 @@ class EvTick(Event):
         super().__init__()
         self._clock = clock
         self._timers: List[_TickTimer] = []
+        self._armed: Optional[str] = None  # what the timers were made for
         self._started = False
+        self._lock = threading.Lock()  # an update's timers and a stop take turns
 
     # -- what the configuration says ------------------------------------------------------
 
@@ -78,28 +82,36 @@ class EvTick(Event):
         return ids
 
     def arm(self, periods: Mapping[str, Any]) -> None:
-        """Make the timers; say what has no period and which period has no handler.
+        """Make the timers, while none is started, unless they were made for these periods.
+
+        What has no period is logged, and which period has no handler.
 
         Args:
             periods: the value of ``gateway.moduleTimers``, free of `problems`.
         """
+        text = canonical(periods)
+        if text == self._armed:
+            return
+        self._armed = text
         self._timers = []
+        idle: Dict[str, None] = {}  # modules without any period, in order
         for handler, info in self._handlers:
             owner, timer_id = str(info.owner_id), _timer_id(info)
             period = _lookup(periods, owner, timer_id)
             if period is None:
-                path = _path(owner, timer_id)
                 if owner in periods:
                     logger.warning(
                         "%s is missing: the tick handler `%s` of `%s` is not called",
-                        path,
+                        _path(owner, timer_id),
                         timer_id,
                         owner,
                     )
                 else:
-                    logger.info("%s is not set: module `%s` has no timer", path, owner)
+                    idle[owner] = None
                 continue
             self._timers.append(_TickTimer(owner, timer_id, self._make(handler, info, period)))
+        for owner in idle:
+            logger.info("%s is not set: module `%s` has no timer", _path(owner, None), owner)
         self._warn_of_idle_periods(periods)
 
     def _make(self, handler: Handler, info: HandlerInfo, period: float) -> RepeatTimer:
@@ -122,24 +134,29 @@ class EvTick(Event):
         Args:
             periods: the new value of ``gateway.moduleTimers``, free of `problems`.
         """
+        with self._lock:
+            for entry in self._timers:
+                self._rearm(entry, _lookup(periods, entry.owner, entry.timer_id))
         known = {(entry.owner, entry.timer_id) for entry in self._timers}
-        for owner, timer_id, timer in self._timers:
-            period = _lookup(periods, owner, timer_id)
-            if period is None:
-                if timer.running:
-                    timer.stop(block=False)
-                    logger.info("%s is gone: its timer is stopped", _path(owner, timer_id))
-            elif period != timer.period:
-                timer._rearm(period)
-                logger.info("%s is now %s s", _path(owner, timer_id), period)
-            if period is not None and self._started and not timer.running:
-                timer.start()
         for owner, ids in self._ids().items():
             for timer_id in ids:
                 if (owner, timer_id) not in known and _lookup(periods, owner, timer_id) is not None:
                     logger.info(
                         "%s is new: it takes effect at the next start", _path(owner, timer_id)
                     )
+
+    def _rearm(self, entry: _TickTimer, period: Optional[float]) -> None:
+        owner, timer_id, timer = entry
+        if period is None:
+            if timer.running:
+                timer.stop(block=False)
+                logger.info("%s is gone: its timer is stopped", _path(owner, timer_id))
+            return
+        if period != timer.period:
+            timer._rearm(period)
+            logger.info("%s is now %s s", _path(owner, timer_id), period)
+        if self._started and not timer.running:
+            timer.start()
 
     def clear_handlers(self) -> None:
         """Forget all handlers and timers."""
@@ -150,15 +167,17 @@ class EvTick(Event):
 
     def start(self) -> None:
         """Start all timers; their first ticks come at once."""
-        self._started = True
-        for entry in self._timers:
-            entry.timer.start()
+        with self._lock:
+            self._started = True
+            for entry in self._timers:
+                entry.timer.start()
 
     def cancel(self) -> None:
         """Let no further tick begin; do not wait for those under way."""
-        self._started = False
-        for entry in self._timers:
-            entry.timer.stop(block=False)
+        with self._lock:
+            self._started = False
+            for entry in self._timers:
+                entry.timer.stop(block=False)
 
     def stop(self) -> None:
         """Let no further tick begin, and return when those under way have ended."""

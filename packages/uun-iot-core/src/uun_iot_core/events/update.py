@@ -61,7 +61,11 @@ class EvConfUpdate(ThreadedEvent):
                     self._call(handler, info, after)
 
         self._running.add(handler)
-        self.spawn(handler, info, after=ended)
+        try:
+            self.spawn(handler, info, after=ended)
+        except BaseException:  # no thread to be had
+            self._running.discard(handler)
+            raise
 
     def stop(self) -> None:
         """Return when the handlers have ended."""

@@ -1,0 +1,52 @@
+"""The clocks that timers read."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from uun_iot_core import SYSTEM_CLOCK, Clock, ManualClock, RepeatTimer
+
+
+def test_the_clock_of_the_system_is_monotonic_and_has_the_date() -> None:
+    first = SYSTEM_CLOCK.monotonic()
+    assert first <= time.monotonic() <= SYSTEM_CLOCK.monotonic()
+    assert abs(SYSTEM_CLOCK.time() - time.time()) < 5
+
+
+def test_a_manual_clock_stands_still() -> None:
+    clock = ManualClock(wall=1000)
+    assert (clock.monotonic(), clock.time()) == (0, 1000)
+    clock.advance(2.5)
+    assert (clock.monotonic(), clock.time()) == (2.5, 1002.5)
+
+
+def test_setting_the_wall_clock_leaves_monotonic_time() -> None:
+    clock = ManualClock(wall=1000)
+    clock.advance(5)
+    clock.set_time(10)
+    assert (clock.monotonic(), clock.time()) == (5, 10)
+    clock.advance(1)
+    assert (clock.monotonic(), clock.time()) == (6, 11)
+
+
+@pytest.mark.parametrize("seconds", [-1, -1e-9, float("nan")])
+def test_time_does_not_go_back(seconds: float) -> None:
+    clock = ManualClock()
+    with pytest.raises(ValueError, match=">= 0"):
+        clock.advance(seconds)
+    assert clock.monotonic() == 0
+
+
+def test_both_are_clocks_and_each_has_timers_of_its_own() -> None:
+    one, two = ManualClock(), ManualClock()
+    assert isinstance(one, Clock)
+    ticks = []
+    timer = RepeatTimer(1, lambda: ticks.append(1), clock=one)
+    timer.start()
+    two.advance(10)
+    assert ticks == []
+    one.advance(1)
+    assert ticks == [1, 1]
+    timer.stop()
