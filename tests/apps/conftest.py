@@ -1,0 +1,58 @@
+"""Fixtures: the installed application, its console, and a place to run it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Callable, Iterator
+
+import pytest
+
+from tests.support.sandbox import Sandbox
+
+from .console import WeatherConsole
+from .published import NotInstalled, Release, install
+from .station import Station
+
+WEATHERSTATION = Release(
+    "uun-weatherstation",
+    "0.6.10",
+    "63c5588577380044375df71167113ac72b9d7e796874433ccd2e3d14d2949af1",
+)
+
+
+@pytest.fixture(scope="session")
+def weatherstation(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory that the published application is installed in."""
+    cache = getattr(pytestconfig, "cache", None)  # absent with -p no:cacheprovider
+    folder = tmp_path_factory.mktemp("apps") if cache is None else cache.mkdir("published-apps")
+    try:
+        return install(WEATHERSTATION, folder)
+    except NotInstalled as exc:
+        reason = str(exc)
+    pytest.fail(reason, pytrace=False)  # not a skip: that it was not tested must be seen
+
+
+@pytest.fixture
+def console() -> Iterator[WeatherConsole]:
+    """A weather console that gives samples."""
+    with WeatherConsole() as console:
+        yield console
+    assert console.problems == []
+
+
+@pytest.fixture
+def make_station(
+    weatherstation: Path, tmp_path: Path, uuapp: Sandbox, console: WeatherConsole
+) -> Callable[..., Station]:
+    """Makes a station, with ``health=True`` one with the health check."""
+
+    def make(health: bool = False) -> Station:
+        return Station(weatherstation, tmp_path / "station", uuapp, console, health)
+
+    return make
+
+
+@pytest.fixture
+def station(make_station: Callable[..., Station]) -> Station:
+    """A station without the health check."""
+    return make_station()
