@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import secrets
 import signal
@@ -409,12 +410,16 @@ def test_it_runs_over_the_ends_of_many_tokens(
 def test_the_token_is_for_the_owner_alone_and_serves_the_next_run(
     station: Station, uuapp: Sandbox
 ) -> None:
-    for _ in range(2):
-        with station.start() as run:
-            run.until_delivered()
-            assert run.terminate() == 0
+    umask = os.umask(0o022)  # the usual one, which leaves files readable to all
+    try:
+        for _ in range(2):
+            with station.start() as run:
+                run.until_delivered()
+                assert stat.S_IMODE(station.token_path.stat().st_mode) == 0o600
+                assert run.terminate() == 0
+    finally:
+        os.umask(umask)
     assert uuapp.grants == 1
-    assert stat.S_IMODE(station.token_path.stat().st_mode) == 0o600
     # a published program reads these two
     token = json.loads(station.token_path.read_text(encoding="utf-8"))
     assert token["id_token"] in uuapp.secrets

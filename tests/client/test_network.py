@@ -296,6 +296,10 @@ def test_netrc_never_replaces_the_bearer(
     assert client.post(COMMAND)[1] is None
     assert seen[0] is None  # the grant
     assert [str(each).split()[0] for each in seen[1:]] == ["Bearer", "Bearer"]
+    on_its_host = uuapp.faults.add("redirect", command=COMMAND, location=uuapp.url("other/one"))
+    assert client.get(COMMAND)[1] is None
+    assert str(seen[-1]).split()[0] == "Bearer"  # and the redirected one
+    uuapp.faults.remove(on_its_host)
     uuapp.faults.add("redirect", command=COMMAND, location=other.url(COMMAND))
     client.get(COMMAND)
     assert seen_elsewhere == [None]

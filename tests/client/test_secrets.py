@@ -11,7 +11,7 @@ import pytest
 import requests
 
 from tests.support.sandbox import Reply, Sandbox
-from uun_iot_client import UuAppClient, UuCmdSession, transport
+from uun_iot_client import TokenError, UuAppClient, UuCmdSession, transport
 from uun_iot_client.redact import HIDDEN, Redactor
 from uun_iot_core.clock import ManualClock
 
@@ -222,6 +222,18 @@ def test_errors_of_a_careless_token_request_are_kept_quiet(
             UuAppClient(config, fetch)
         for secret in uuapp.secrets:
             assert not [text for text in texts_of(caught.value) if secret in text]
+
+
+def test_an_error_of_a_token_request_does_not_carry_the_request(
+    config: Dict[str, Any], uuapp: Sandbox
+) -> None:
+    uuapp.outage()
+    for fetch in (requests.post, transport.post):
+        with pytest.raises(TokenError) as caught:
+            UuAppClient(config, fetch)
+        cause = caught.value.__cause__
+        assert isinstance(cause, requests.ConnectionError)
+        assert cause.request is None  # its body holds the access codes
 
 
 def test_a_configuration_error_shows_no_value(config: Dict[str, Any]) -> None:

@@ -167,9 +167,7 @@ def test_the_public_names_are_these() -> None:
     }
 
 
-MODULES = [
-    one.name for one in pkgutil.walk_packages(uun_iot_core.__path__, prefix="uun_iot_core.")
-]
+MODULES = [one.name for one in pkgutil.walk_packages(uun_iot_core.__path__, prefix="uun_iot_core.")]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -22,7 +22,7 @@ def ticks_of(directory: Path, *modules: Any, **periods: Any) -> None:
         clock.advance(0)
 
 
-# -- marking -----------------------------------------------------------------------------------
+# -- marking -------------------------------------------------------------------------------------
 
 
 def test_the_function_is_returned_unchanged() -> None:
@@ -74,7 +74,7 @@ def test_what_cannot_be_marked_is_named() -> None:
         on("tick")(len)
 
 
-# -- finding -----------------------------------------------------------------------------------
+# -- finding -------------------------------------------------------------------------------------
 
 
 def test_each_event_reaches_its_handlers_with_its_arguments(tmp_path: Path) -> None:
@@ -455,7 +455,7 @@ def test_an_id_is_a_string_that_is_not_empty(tmp_path: Path, id: Any) -> None:
         make_gateway(tmp_path, {}, module)
 
 
-# -- module_init -----------------------------------------------------------------------------------
+# -- module_init ---------------------------------------------------------------------------------
 
 
 RESULTS: Dict[str, Callable[[Handler], Any]] = {

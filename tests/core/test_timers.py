@@ -81,7 +81,7 @@ def test_timers_do_not_share_the_default_arguments() -> None:
     assert (defaults["args"].default, defaults["kwargs"].default) == ([], {})
 
 
-# -- fixed rate ------------------------------------------------------------------------------------
+# -- fixed rate ----------------------------------------------------------------------------------
 
 
 def test_calls_are_due_from_the_start_not_from_the_end_of_the_call_before() -> None:
@@ -204,7 +204,7 @@ def test_a_period_shorter_than_any_clock_can_tell_still_lets_time_pass(period: f
     assert timer.period == period
 
 
-# -- stop, start, settings -----------------------------------------------------------------------------
+# -- stop, start, settings -----------------------------------------------------------------------
 
 
 def test_after_stop_no_call_comes() -> None:
@@ -379,7 +379,7 @@ def test_handlers_may_start_and_stop_other_timers() -> None:
     assert two.times == [2, 3, 4, 5, 6, 7, 8, 9, 10]
 
 
-# -- errors in handlers ------------------------------------------------------------------------------------
+# -- errors in handlers --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -257,6 +257,42 @@ def test_names_are_classes_whatever_is_imported_first(first: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_importing_and_measuring_works_where_there_is_no_posix(tmp_path: Any) -> None:
+    """As on Windows: no flock, no file modes, no fork, few signals."""
+    code = """
+import os, signal, sys
+for name in ("fcntl", "resource", "pwd", "grp"):
+    sys.modules[name] = None  # what an import of a module that is not there does
+for module, names in {
+    os: ("fork", "register_at_fork", "fchmod", "fchown", "getuid", "O_NOFOLLOW", "O_DIRECTORY"),
+    signal: ("SIGUSR1", "SIGUSR2", "SIGKILL", "pthread_kill", "pause"),
+}.items():
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+import threading
+from uun_iot import Gateway, Module, on
+
+class Weather(Module):
+    ticked = threading.Event()
+    @on("tick")
+    def tick(self):
+        self._storage.append(1, backup=True)
+        self.ticked.set()
+
+with open("config.json", "w") as file:
+    file.write('{"gateway": {"moduleTimers": {"weather": 60}, "moduleBackupStorage": {"weather": "w.json"}}}')
+with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"])):
+    assert Weather.ticked.wait(10)
+with open("w.json") as file:
+    assert file.read() == "[1]"
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_public_names_are_sorted_and_there() -> None:
     for module in (
         uun_iot,

@@ -8,8 +8,9 @@ import logging
 import math
 import os
 import stat
+import threading
 from pathlib import Path
-from typing import Any, List
+from typing import Any, Dict, List
 
 import pytest
 
@@ -214,23 +215,41 @@ def test_garbage_collection_closes(path: Path) -> None:
     assert on_disk(path) == [1]
 
 
-def test_garbage_in_a_cycle_is_closed_while_another_storage_writes(path: Path) -> None:
-    """Collection strikes anywhere, also while the writer of the same file has its turn."""
-    for _ in range(20):
-        old = Storage("old", str(path))
-        old.append(0)
-        old.self = old  # type: ignore[attr-defined]  # a cycle, as re-made modules leave
+class Collecting(Dict[str, int]):
+    """An entry that lets the garbage collection strike while it is being written."""
+
+    written = 0
+
+    def items(self) -> Any:
+        self.written += 1
+        if self.written == 2:  # the first time it is only checked
+            gc.collect()
+        return super().items()
+
+
+def test_garbage_is_closed_also_while_the_same_file_is_being_written(
+    path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Storage("old", str(path))
+    old.append(0)
+    old.itself = old  # type: ignore[attr-defined]  # a cycle, as modules made anew leave behind
+    gc.disable()
+    try:
         del old
-        threshold = gc.get_threshold()
-        gc.set_threshold(1)
-        try:
-            with Storage("new", str(path)) as new:
-                new.empty()
-                new.append({"a": [1]}, backup=True)
-        finally:
-            gc.set_threshold(*threshold)
-        gc.collect()
-        assert on_disk(path) in ([{"a": [1]}], [{"a": [1]}, 0])
+        new = Storage("new", str(path))
+        entry = Collecting(a=1)
+        thread = threading.Thread(target=new.append, args=(entry, True), daemon=True)
+        thread.start()
+        thread.join(30)
+        assert not thread.is_alive()
+    finally:
+        gc.enable()
+    assert entry.written == 2
+    assert on_disk(path) == [{"a": 1}]
+    (error,) = levels(caplog, logging.ERROR)
+    assert "not closed" in error and "another storage" in error
+    new.close()
+    assert on_disk(path) == [{"a": 1}]
 
 
 def test_a_backup_with_nothing_new_writes_nothing(path: Path) -> None:

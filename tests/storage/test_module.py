@@ -327,22 +327,30 @@ def test_entries_can_be_stored_while_the_network_works(tmp_path: Path) -> None:
 
 def test_concurrent_sending_takes_turns() -> None:
     module = Weather()
-    module._storage.merge(list(range(50)))
+    module._storage.merge([1, 2, 3])
+    working, finish, second_called = threading.Event(), threading.Event(), threading.Event()
     delivered: List[int] = []
-    inside = threading.Lock()
 
-    def usecase(entries: List[int]) -> List[int]:
-        assert inside.acquire(blocking=False)
-        delivered.extend(entries[:10])
-        inside.release()
-        return entries[10:]
+    def first(entries: List[int]) -> List[int]:
+        working.set()
+        assert finish.wait(30)
+        delivered.extend(entries[:2])
+        return entries[2:]
 
-    threads = [threading.Thread(target=module._send_storage, args=(usecase,)) for _ in range(5)]
-    for thread in threads:
-        thread.start()
+    def second(entries: List[int]) -> List[int]:
+        second_called.set()
+        delivered.extend(entries)
+        return []
+
+    threads = [threading.Thread(target=module._send_storage, args=(u,)) for u in (first, second)]
+    threads[0].start()
+    assert working.wait(30)
+    threads[1].start()
+    assert not second_called.wait(0.1)
+    finish.set()
     for thread in threads:
         thread.join()
-    assert delivered == list(range(50))
+    assert delivered == [1, 2, 3]
     assert module._storage.is_empty()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import weakref
 from types import TracebackType
 from typing import Any, Dict, List, Optional, Type, Union
 
@@ -16,6 +17,23 @@ except ImportError:  # Windows: no flock; one writer at a time is then the calle
 __all__ = ["StagedFile", "atomic_write", "file_save", "sync_directory"]
 
 PathLike = Union[str, "os.PathLike[str]"]
+
+
+#: staged files of this process; a forked child must not hold on to their locks
+_staged: "weakref.WeakSet[StagedFile]" = weakref.WeakSet()
+_forks_watched = False
+
+
+def _watch_forks() -> None:
+    global _forks_watched
+    if not _forks_watched and hasattr(os, "register_at_fork"):
+        _forks_watched = True
+        os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+def _let_go_in_child() -> None:
+    for staged in list(_staged):
+        staged._close()
 
 
 def sync_directory(path: PathLike) -> None:
@@ -60,11 +78,15 @@ class StagedFile:
         mode: permission bits of a new file; by default as the umask has it.
 
     Raises:
-        OSError: the content could not be written or synced.
+        OSError: the content could not be written or synced, or ``path`` is a directory or
+            a device.
     """
 
     def __init__(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
         self.path = os.path.realpath(path)
+        if os.path.exists(self.path) and not os.path.isfile(self.path):
+            # replacing a device such as /dev/null would harm the whole machine
+            raise OSError(errno.EINVAL, "not a regular file", self.path)
         self._data = data.encode("utf-8") if isinstance(data, str) else data
         directory, name = os.path.split(self.path)
         # One name, not a random one: what a crash leaves behind does not pile up.
@@ -88,6 +110,8 @@ class StagedFile:
                 self._wait_or_remove()
                 continue
             if self._locked(fd):
+                _watch_forks()
+                _staged.add(self)
                 return fd
             os.close(fd)  # taken for a left-over by another writer, before it was locked
 

@@ -8,7 +8,18 @@ import sys
 import threading
 import traceback
 from types import FrameType, TracebackType
-from typing import Any, Callable, Dict, Iterable, List, Optional, Protocol, Tuple, Type
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Optional,
+    Protocol,
+    Tuple,
+    Type,
+    TypeVar,
+)
 
 from .clock import SYSTEM_CLOCK, Clock
 from .events.base import Event, EventType, current_event, find_handlers, module_id_of
@@ -24,6 +35,8 @@ from .updates import Config
 __all__ = ["Client", "Gateway"]
 
 logger = get_logger(__name__)
+
+G = TypeVar("G", bound="Gateway")
 
 #: seconds of requests that stop handlers get when the gateway stops
 STOP_GRACE = 5.0
@@ -272,7 +285,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         for event in self._events:
             event.clear_handlers()
 
-    def __enter__(self) -> Gateway:
+    def __enter__(self: G) -> G:
         self.start()
         return self
 

@@ -173,6 +173,7 @@ class Scheduler:
         if series.cancelled:
             return
         series.cancelled = True
+        series.call = _nothing  # its heap entry may stay for long, and must not keep a module alive
         self._live.discard(series)
         if series.slot.waiting is series:
             series.slot.waiting = None
@@ -330,6 +331,10 @@ class Scheduler:
             return None
         finally:
             self._leading = False
+
+
+def _nothing() -> None:
+    """The call of a cancelled series."""
 
 
 _schedulers: "weakref.WeakSet[Scheduler]" = weakref.WeakSet()

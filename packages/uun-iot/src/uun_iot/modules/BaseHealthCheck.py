@@ -300,6 +300,8 @@ class BaseHealthCheck(Module):
             )
             self.notify(mid, GatewayDiagnosticEvent.GATEWAY_SIGNAL, "SIGUSR1")
             self.notify(GATEWAY, GatewayDiagnosticEvent.GATEWAY_SIGNAL, "SIGUSR1")
+            if not hasattr(signal, "SIGUSR1"):
+                raise RuntimeError("this system has no SIGUSR1; the health check needs POSIX")
             os.kill(os.getpid(), signal.SIGUSR1)
 
     def _now(self) -> datetime:

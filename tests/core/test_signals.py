@@ -1,0 +1,346 @@
+"""Signals, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+
+from tests.core.helpers import make_gateway, timers, write_config
+from tests.support.processes import Child
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the signals are those of POSIX")
+
+SIGNALS = ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"]
+CODES = {"SIGUSR1": 1}
+
+PROGRAM = """
+import functools, os, signal, sys, threading, time
+from uun_iot_core import Gateway, on
+
+def say(text):
+    sys.stdout.write(text + "\\n")
+
+class Module:
+    @on("start")
+    def begin(self, evs):
+        evs[1].wait()
+        say("start handler ended")
+    @on("tick")
+    def tick(self):
+        pass
+    @on("stop")
+    def end(self):
+        if HANG:
+            say("hanging")
+            time.sleep(60)
+        time.sleep(0.1)
+        say("stop handler ended")
+    def _gateway_stopped(self):
+        assert g.stopev.is_set()
+        say("closed")
+
+def cleanup(gateway):
+    assert gateway is g
+    assert not gateway.runev.is_set()
+    say("cleanup")
+
+def ready():
+    say("ready")
+
+HANG = "hang" in sys.argv
+g = Gateway(sys.argv[1], lambda config, client: Module())
+handler = functools.partial(g.signal_handler, additional_cleanup=cleanup)
+names = [arg for arg in sys.argv[3:] if arg.startswith("SIG")]
+for name in names or ["SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"]:
+    signal.signal(getattr(signal, name), handler)
+exec(sys.argv[2])
+say("not reached")
+"""
+
+WAIT = "with g: ready(); g.stopev.wait(); time.sleep(60)"
+LEAVE = "with g: ready(); g.stopev.wait()"
+SLEEP = "with g: ready(); time.sleep(60)"
+LOOP = """
+with g:
+    ready()
+    while True:
+        g.stopev.wait(0)
+"""
+LEAVING_LOOP = """
+with g:
+    ready()
+    while not g.stopev.wait(0):
+        pass
+"""
+JOIN = """
+with g:
+    ready()
+    for thread in threading.enumerate():
+        if thread is not threading.main_thread():
+            thread.join()
+"""
+MAINS = {
+    "in stopev.wait()": WAIT,
+    "leaving the block": LEAVE,
+    "in time.sleep()": SLEEP,
+    "in a busy loop": LOOP,
+    "leaving a busy loop": LEAVING_LOOP,
+    "in join()": JOIN,
+}
+
+
+def run(directory: Path, main: str, *arguments: str) -> Child:
+    """Start the program with this main part, and wait until it is ready."""
+    child = Child.python(PROGRAM, write_config(directory, timers(module=0.005)), main, *arguments)
+    try:
+        child.wait_for_line("^ready$")
+    except BaseException:
+        child.close()
+        raise
+    return child
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
+def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code(
+    tmp_path: Path, main: str, name: str
+) -> None:
+    with run(tmp_path, main) as child:
+        child.signal(getattr(signal, name))
+        assert child.wait() == CODES.get(name, 0), child.errors
+        assert child.errors == []
+        assert sorted(child.lines[1:3]) == ["start handler ended", "stop handler ended"]
+        assert child.lines[3:] == ["closed", "cleanup"]
+
+
+@pytest.mark.parametrize("main", [LOOP, LEAVING_LOOP], ids=["staying", "leaving"])
+def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
+    for _ in range(3):
+        children: List[Child] = []
+        try:
+            for _ in range(5):
+                children.append(run(tmp_path, main))
+            for child in children:
+                child.signal(signal.SIGTERM)
+            for child in children:
+                assert child.wait() == 0, child.errors
+                assert child.lines[-1] == "cleanup"
+                assert child.errors == []
+        finally:
+            for child in children:
+                child.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
+def test_no_main_thread_makes_it_deadlock_many_times(tmp_path: Path, main: str) -> None:
+    for _ in range(60):
+        with run(tmp_path, main) as child:
+            child.signal(signal.SIGUSR1)
+            assert child.wait() == 1, child.errors
+            assert child.lines[-1] == "cleanup"
+            assert child.errors == []
+
+
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("first", SIGNALS)
+def test_a_second_sigint_or_sigterm_ends_a_hanging_stop_at_once(
+    tmp_path: Path, first: str, second: str
+) -> None:
+    with run(tmp_path, WAIT, "hang") as child:
+        child.signal(getattr(signal, first))
+        child.wait_for_line("hanging")
+        child.signal(getattr(signal, second))
+        assert child.wait(5) == 128 + getattr(signal, second)
+        assert "closed" not in child.lines
+
+
+def test_a_second_signal_of_another_kind_changes_nothing(tmp_path: Path) -> None:
+    with run(tmp_path, WAIT, "hang") as child:
+        child.signal(signal.SIGTERM)
+        child.wait_for_line("hanging")
+        child.signal(signal.SIGUSR1)
+        child.signal(signal.SIGUSR2)
+        with pytest.raises(AssertionError, match="still running"):
+            child.wait(0.3)
+        child.signal(signal.SIGTERM)
+        assert child.wait(5) == 143
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_handler_registered_for_one_signal_alone_works(tmp_path: Path, name: str) -> None:
+    with run(tmp_path, SLEEP, name) as child:
+        child.signal(getattr(signal, name))
+        assert child.wait() == CODES.get(name, 0)
+        assert child.lines[-1] == "cleanup"
+        assert child.errors == []
+
+
+@pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
+def test_with_one_signal_registered_another_still_ends_a_hanging_stop(
+    tmp_path: Path, second: str
+) -> None:
+    with run(tmp_path, SLEEP, "SIGUSR2", "hang") as child:
+        child.signal(signal.SIGUSR2)
+        child.wait_for_line("hanging")
+        child.signal(getattr(signal, second))
+        assert child.wait(5) == 128 + getattr(signal, second)
+
+
+def test_additional_cleanup_is_optional(tmp_path: Path) -> None:
+    main = "signal.signal(signal.SIGTERM, g.signal_handler)\n" + WAIT
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        assert child.lines[-1] == "closed"
+
+
+@pytest.mark.parametrize("error", ["ValueError('boom')", "SystemExit(7)"])
+def test_what_cleanup_raises_is_logged_and_the_process_ends_all_the_same(
+    tmp_path: Path, error: str
+) -> None:
+    main = f"""
+def fail(gateway):
+    raise {error}
+signal.signal(signal.SIGUSR1, functools.partial(g.signal_handler, additional_cleanup=fail))
+{WAIT}
+"""
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1
+        assert any("stopping after a signal failed" in line for line in child.errors)
+        assert any("Traceback" in line for line in child.errors)
+
+
+def test_code_after_the_signal_may_catch_the_exit_and_clean_up(tmp_path: Path) -> None:
+    main = """
+try:
+    with g:
+        ready()
+        time.sleep(60)
+except SystemExit as exc:
+    say(f"exit {exc.code}")
+    raise
+finally:
+    say("finally")
+"""
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1
+        assert child.lines[-3:] == ["cleanup", "exit 1", "finally"]
+
+
+def test_the_modules_are_let_go_before_the_exit(tmp_path: Path) -> None:
+    main = """
+import weakref, gc
+module = weakref.ref(g._modules["module"])
+def look(gateway):
+    gc.collect()
+    say(f"gone: {module() is None}")
+signal.signal(signal.SIGTERM, functools.partial(g.signal_handler, additional_cleanup=look))
+with g:
+    ready()
+    time.sleep(60)
+"""
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        assert child.lines[-1] == "gone: True"
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_a_main_thread_that_ends_without_a_with_block_does_not_cut_the_stop_short(
+    tmp_path: Path, name: str
+) -> None:
+    main = "g.start(); ready(); g.stopev.wait(); sys.exit()"
+    with run(tmp_path, main) as child:
+        child.signal(getattr(signal, name))
+        assert child.wait() == CODES.get(name, 0), child.errors
+        assert child.lines[-2:] == ["closed", "cleanup"]
+        assert child.errors == []
+
+
+def test_a_main_thread_that_stops_the_gateway_by_itself_exits_with_the_code(
+    tmp_path: Path,
+) -> None:
+    main = "g.start(); ready(); g.stopev.wait(); g.stop(); time.sleep(60)"
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1
+        assert child.lines[-2:] == ["closed", "cleanup"]
+
+
+def test_a_signal_while_the_block_is_being_left_gives_its_code(tmp_path: Path) -> None:
+    main = """
+class Late:
+    id = "late"
+    @on("stop")
+    def end(self):
+        os.kill(os.getpid(), signal.SIGUSR1)
+        time.sleep(0.2)
+open(sys.argv[1], "w").write("{}")
+g = Gateway(sys.argv[1], lambda config, client: Late())
+signal.signal(signal.SIGUSR1, functools.partial(g.signal_handler, additional_cleanup=cleanup))
+with g:
+    ready()
+"""
+    with run(tmp_path, main) as child:
+        assert child.wait() == 1, child.errors
+        assert child.lines == ["ready", "cleanup"]
+        assert child.errors == []
+
+
+def test_a_signal_before_the_start_exits_as_well(tmp_path: Path) -> None:
+    with run(tmp_path, "ready(); time.sleep(60)") as child:
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        assert child.lines == ["ready", "cleanup"]
+
+
+def test_a_signal_that_comes_when_the_gateway_is_stopped_already_exits_as_well(
+    tmp_path: Path,
+) -> None:
+    main = "g.start(); g.stop(); ready(); time.sleep(60)"
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1
+        assert child.lines[-1] == "cleanup"
+
+
+def test_a_block_in_another_thread_leaves_the_exit_to_the_main_thread(tmp_path: Path) -> None:
+    main = f"""
+def block():
+    {LEAVE}
+thread = threading.Thread(target=block)
+thread.start()
+thread.join()
+say("joined")
+time.sleep(60)
+"""
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1, child.errors
+        assert "cleanup" in child.lines
+        assert child.errors == []
+
+
+def test_ctrl_c_without_any_handler_stops_the_gateway(tmp_path: Path) -> None:
+    main = "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + SLEEP
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGINT)
+        assert child.wait() == -signal.SIGINT
+        assert child.lines[-1] == "closed"
+        assert "KeyboardInterrupt" in child.errors[-1]
+
+
+def test_a_signal_that_ends_no_gateway_is_refused(tmp_path: Path) -> None:
+    built = make_gateway(tmp_path)
+    with pytest.raises(ValueError, match="SIGHUP does not end a gateway"):
+        built.signal_handler(signal.SIGHUP, None)
+    handler: Any = built.signal_handler
+    with pytest.raises(ValueError):
+        handler(0, None)
