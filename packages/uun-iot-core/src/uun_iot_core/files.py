@@ -91,6 +91,7 @@ class StagedFile:
         directory, name = os.path.split(self.path)
         # One name, not a random one: what a crash leaves behind does not pile up.
         self._temporary = os.path.join(directory, f".{name}.tmp")
+        self._fd = -1
         self._fd = self._open(0o600 if mode is not None or os.path.exists(self.path) else 0o666)
         try:
             self._keep_rights(mode)
