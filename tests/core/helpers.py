@@ -6,7 +6,7 @@ import json
 import logging
 import threading
 from pathlib import Path
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
 
 import pytest
 
@@ -95,6 +95,9 @@ class Answer:
         return json.loads(self.body)
 
 
+U = TypeVar("U", bound="Updated")
+
+
 class Uuapp:
     """A client whose uuApp answers with what the test says.
 
@@ -176,7 +179,7 @@ class Updated:
         self.clock.advance(10)
         assert len(self.uuapp.asked) > asked
 
-    def __enter__(self) -> Updated:
+    def __enter__(self: U) -> U:
         self.gateway.start()
         self.clock.advance(0)  # the first tick: an empty reply
         return self

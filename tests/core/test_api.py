@@ -131,7 +131,7 @@ def test_an_application_adds_diagnostic_events_by_inheriting() -> None:
     class Own(GeneralDiagnosticEvent):
         CAMERA_LOST = 100
 
-    assert Own.CAMERA_LOST == 100
+    assert int(Own.CAMERA_LOST) == 100
     assert isinstance(Own.CAMERA_LOST, GeneralDiagnosticEvent)
 
 

@@ -41,9 +41,10 @@ class Recorder:
         self.started = threading.Event()
 
     def note(self, what: str) -> None:
-        run, stop = self.evs if self.evs else (None, None)
-        flags = "" if run is None else f" run={run.is_set()} stop={stop.is_set()}"
-        self.log.append(what + flags)
+        if self.evs is not None:
+            runev, stopev = self.evs
+            what += f" run={runev.is_set()} stop={stopev.is_set()}"
+        self.log.append(what)
 
     def _gateway_started(self) -> None:
         self.log.append("hook started")

@@ -379,7 +379,8 @@ def stress(seconds: float, threads: int) -> None:
         metronome.start()
         workers = [in_thread(work) for _ in range(threads)]
         for worker in workers:
-            joined(worker)
+            worker.join(seconds + SOON)
+            assert not worker.is_alive()
         for one in shared:
             one.stop()
         steady.wait_for(3)

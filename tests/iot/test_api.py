@@ -270,7 +270,7 @@ for module, names in {
     for name in names:
         if hasattr(module, name):
             delattr(module, name)
-import threading
+import json, threading
 from uun_iot import Gateway, Module, on
 
 class Weather(Module):
@@ -280,8 +280,9 @@ class Weather(Module):
         self._storage.append(1, backup=True)
         self.ticked.set()
 
+config = {"moduleTimers": {"weather": 60}, "moduleBackupStorage": {"weather": "w.json"}}
 with open("config.json", "w") as file:
-    file.write('{"gateway": {"moduleTimers": {"weather": 60}, "moduleBackupStorage": {"weather": "w.json"}}}')
+    json.dump({"gateway": config}, file)
 with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"])):
     assert Weather.ticked.wait(10)
 with open("w.json") as file:
