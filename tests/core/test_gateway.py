@@ -475,6 +475,23 @@ def test_a_stop_handler_may_stop_the_gateway_that_is_stopping(tmp_path: Path) ->
     assert stopper.returned.is_set()
 
 
+def test_a_stop_handler_that_starts_the_gateway_gets_an_error_and_no_deadlock(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Restless:
+        id = "restless"
+
+        @on("stop")
+        def stop(self) -> None:
+            built.start()
+
+    built = make_gateway(tmp_path, {}, Restless())
+    with built:
+        pass
+    assert not built.runev.is_set()
+    assert "a handler cannot start the gateway while it stops" in caplog.text
+
+
 def test_two_handlers_that_stop_the_gateway_at_once_do_not_wait_for_each_other(
     tmp_path: Path,
 ) -> None:
@@ -680,9 +697,9 @@ def test_all_timers_stop_at_once_while_stop_handlers_still_run(tmp_path: Path) -
     assert ticks.acquire(timeout=SOON)
     stopping = in_thread(built.stop)
     assert slow.begun.wait(SOON)
-    # one may have been under way when the stop began
-    while ticks.acquire(timeout=0.05):
+    while ticks.acquire(blocking=False):
         pass
+    ticks.acquire(timeout=0.1)  # one may have been under way when the stop began
     assert not ticks.acquire(timeout=0.1)
     slow.let_go.set()
     joined(stopping)

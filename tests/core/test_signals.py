@@ -119,7 +119,7 @@ def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code
 
 @pytest.mark.parametrize("main", [LOOP, LEAVING_LOOP], ids=["staying", "leaving"])
 def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
-    for _ in range(3):
+    for _ in range(2):
         children: List[Child] = []
         try:
             for _ in range(5):
@@ -313,6 +313,10 @@ def test_a_signal_that_comes_when_the_gateway_is_stopped_already_exits_as_well(
 
 def test_a_block_in_another_thread_leaves_the_exit_to_the_main_thread(tmp_path: Path) -> None:
     main = f"""
+def slowly(gateway):
+    time.sleep(0.3)  # meanwhile the other thread leaves the block
+    cleanup(gateway)
+signal.signal(signal.SIGUSR1, functools.partial(g.signal_handler, additional_cleanup=slowly))
 def block():
     {LEAVE}
 thread = threading.Thread(target=block)

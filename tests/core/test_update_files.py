@@ -23,6 +23,7 @@ pytestmark = pytest.mark.skipif(
     os.name != "posix", reason="modes, owners and SIGKILL are those of POSIX"
 )
 
+ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
 TIMERS = {"config": 10}
 
 
@@ -46,9 +47,7 @@ def test_the_mode_of_the_file_is_kept(tmp_path: Path, mode: int) -> None:
         assert mode_of(updated.path) == mode
 
 
-@pytest.mark.skipif(
-    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root may give a file away"
-)
+@pytest.mark.skipif(not ROOT, reason="only root may give a file away")
 def test_the_owner_of_the_file_is_kept(tmp_path: Path) -> None:
     with Updated(tmp_path, {}) as updated:
         os.chown(updated.path, 12345, 23456)
@@ -171,6 +170,10 @@ CAUSES = {
         "root = os.geteuid() == 0; root and os.seteuid(65534)",
         "root and os.seteuid(0); os.chmod(directory, 0o777)",
     ),
+    "a file of another user that must not be replaced": (
+        "os.chmod(directory, 0o1777); os.seteuid(65534)",
+        "os.seteuid(0); os.chmod(directory, 0o777)",
+    ),
 }
 
 
@@ -183,7 +186,16 @@ def open_directory() -> Iterator[Path]:
     shutil.rmtree(directory)
 
 
-@pytest.mark.parametrize("cause", CAUSES)
+@pytest.mark.parametrize(
+    "cause",
+    [
+        *list(CAUSES)[:2],
+        pytest.param(
+            list(CAUSES)[2],
+            marks=pytest.mark.skipif(not ROOT, reason="only root may act as another user"),
+        ),
+    ],
+)
 def test_what_cannot_be_written_leaves_memory_timers_and_file_and_is_taken_later(
     open_directory: Path, cause: str
 ) -> None:

@@ -194,9 +194,15 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """Call all start handlers, each in a thread of its own, and start all timers.
 
         Does nothing where the gateway is started already.
+
+        Raises:
+            RuntimeError: a handler asks for it while the gateway stops and waits for that
+                handler.
         """
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
+                if self._state == _STOPPING and current_event() is not None:
+                    raise RuntimeError("a handler cannot start the gateway while it stops")
                 self._state_changed.wait()
             if self._state == _RUNNING:
                 return

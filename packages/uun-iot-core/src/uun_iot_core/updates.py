@@ -13,7 +13,7 @@ from .events.base import EventType, find_handlers
 from .events.decorators import on
 from .events.update import EvConfUpdate
 from .exceptions import json_type
-from .files import StagedFile, atomic_write
+from .files import atomic_write
 from .logs import get_logger
 from .typing import IModule
 
@@ -31,10 +31,10 @@ FILE_MODE = 0o600
 class Config(IModule):
     """The configuration of a gateway, and its update from the uuApp.
 
-    An update is applied whole or not at all. It is fetched, parsed and validated, the new
-    file is written and synced beside the old one, the live configuration takes the new
-    values in place (modules hold references to it), timers are re-armed, the new file
-    replaces the old one, and the ``update`` handlers are called.
+    An update is applied whole or not at all. It is fetched, parsed and validated, the file is
+    replaced, the live configuration takes the new values in place (modules hold references
+    to it), timers are re-armed, and the ``update`` handlers are called. The file comes first
+    of what changes, since writing it is what may fail.
 
     Args:
         gateway_instance: the gateway whose configuration this is.
@@ -174,18 +174,10 @@ class Config(IModule):
                     broken,
                 )
                 return False
+            text = _pretty(whole)
             try:
-                # all that may fail for want of space or rights comes before any change
-                with StagedFile(self._path, _pretty(whole), FILE_MODE) as staged:
-                    before = {key: gateway[key] for key in changed if key in gateway}
-                    gateway.update((key, new[key]) for key in changed)
-                    if "moduleTimers" in changed:
-                        self.g._rearm_timers()
-                    try:
-                        staged.commit()
-                    except OSError:
-                        self._undo(changed, before)
-                        raise
+                # what may fail for want of space or rights comes before any other change
+                atomic_write(self._path, text, FILE_MODE)
             except OSError as exc:
                 logger.error(
                     "the configuration from the uuApp cannot be saved, nothing was changed: %s: %s",
@@ -193,21 +185,16 @@ class Config(IModule):
                     exc.strerror,
                 )
                 return False
-            self._saved = canonical(whole)
+            # of the text, since a handler that still runs may have changed the values meanwhile
+            self._saved = canonical(json.loads(text))
+            gateway.update((key, new[key]) for key in changed)
+            if "moduleTimers" in changed:
+                self.g._rearm_timers()
         if "moduleBackupStorage" in changed:
             logger.info(
                 "gateway.moduleBackupStorage has changed: it takes effect at the next start"
             )
         return True
-
-    def _undo(self, changed: List[str], before: Mapping[str, Any]) -> None:
-        gateway = self.config["gateway"]
-        for key in changed:
-            if key not in before:
-                del gateway[key]
-        gateway.update(before)
-        if "moduleTimers" in changed:
-            self.g._rearm_timers()
 
     def _save_if_changed(self) -> None:
         """Save what an update handler changed in the live configuration."""
