@@ -2,7 +2,7 @@
 
 For each: a fresh environment, its wheel with those of its siblings (by path, so that nothing
 of ours comes from the index), imported, looked over for what should not be there, and
-its part of the tests run against it. Needs uv, which `hatch run wheels` provides.
+its part of the tests (without those marked slow) run against it. Needs uv, which `hatch run wheels` provides.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def try_alone(uv: str, distribution: Distribution, folder: Path) -> None:
     if not distribution.third_party and "requests" in frozen(uv, python):
         raise Failure(f"requests is installed beside {name}: its tests would not miss it")
     run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q",
-        "-p", "no:cacheprovider", distribution.tests, env=env)  # fmt: skip
+        "-p", "no:cacheprovider", "-m", "not slow", distribution.tests, env=env)  # fmt: skip
 
 
 def frozen(uv: str, python: str) -> List[str]:

@@ -398,3 +398,37 @@ def test_the_working_directory_may_change_after_the_start(
         clock.advance(1)
     assert ticker.ticks == [0, 1]
     assert os.listdir(other) == []
+
+
+@pytest.mark.parametrize(
+    ("storages", "place"),
+    [
+        ({"a": "s.json", "b": {"path": "./s.json"}}, "gateway.moduleBackupStorage.b.path"),
+        ({"a": "config.json"}, "gateway.moduleBackupStorage.a"),
+        ({"a": "token"}, "gateway.moduleBackupStorage.a"),
+        ({"a": "in\0the/middle"}, "gateway.moduleBackupStorage.a"),
+        ({"a": "/dev/null"}, "gateway.moduleBackupStorage.a"),
+        ({"a": "."}, "gateway.moduleBackupStorage.a"),
+    ],
+)
+def test_a_backup_file_that_something_else_is_or_uses_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storages: Any, place: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "gateway": {"moduleBackupStorage": storages},
+        "oidcGrantToken": {"tokenPath": "token"},
+    }
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(ConfigError, match=f"config.json: {place}: ") as caught:
+        load_config("config.json")
+    assert str(caught.value).count(place) == 1
+
+
+def test_a_token_file_that_is_the_configuration_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text('{"oidcGrantToken": {"tokenPath": "config.json"}}')
+    with pytest.raises(ConfigError, match="oidcGrantToken.tokenPath: names the same file"):
+        load_config("config.json")

@@ -764,3 +764,44 @@ def test_the_threads_of_handlers_have_names(tmp_path: Path) -> None:
         assert slow.begun.wait(SOON)
         assert [thread.name for thread in library_threads()] == ["uun_iot start slow"]
         slow.let_go.set()
+
+
+class Closing:
+    """Notes that it was closed; the first is interrupted there, as by Ctrl-C."""
+
+    def __init__(self, id: str, interrupted: bool) -> None:
+        self.id = id
+        self.closed = False
+        self._interrupted = interrupted
+
+    def _gateway_stopped(self) -> None:
+        self.closed = True
+        if self._interrupted:
+            raise KeyboardInterrupt
+
+
+def test_ctrl_c_while_modules_are_closed_closes_the_others_and_ends_the_stop(
+    tmp_path: Path,
+) -> None:
+    first, second = Closing("first", True), Closing("second", False)
+    built = make_gateway(tmp_path, {}, first, second)
+    built.start()
+    with pytest.raises(KeyboardInterrupt):
+        built.stop()
+    assert first.closed and second.closed
+    built.stop()  # is stopped, and says so
+    assert not built.runev.is_set()
+
+
+def test_a_module_may_refuse_a_configuration_that_it_could_not_start_with(
+    tmp_path: Path,
+) -> None:
+    class Choosy:
+        id = "choosy"
+
+        def _configuration_problems(self, gateway: Any) -> List[str]:
+            return [] if gateway.get("choosy") != "bad" else ["gateway.choosy: expected good"]
+
+    built = make_gateway(tmp_path, {}, Choosy())
+    assert built._misfits({"choosy": "bad"}) == ["gateway.choosy: expected good"]
+    assert built._misfits({"choosy": "good"}) == []

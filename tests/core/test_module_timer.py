@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Any, Dict, List, Tuple
 
 import pytest
@@ -98,3 +99,13 @@ MISMATCHES: Dict[str, Tuple[Any, Any]] = {
 def test_what_does_not_fit_is_a_value_error_that_names_the_module(f: Any, period: Any) -> None:
     with pytest.raises(ValueError, match="weather"):
         ModuleTimer(Weather(), f, period)  # type: ignore[arg-type]  # as above
+
+
+def test_a_bound_builtin_method_is_called_without_the_module() -> None:
+    clock, calls = ManualClock(), deque([1, 2])
+    timer = ModuleTimer(Weather(), calls.popleft, 1, clock=clock)
+    assert isinstance(timer.timer, RepeatTimer)
+    timer.timer.start()
+    clock.advance(0)
+    assert list(calls) == [2]
+    timer.timer.stop()

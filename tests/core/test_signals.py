@@ -117,6 +117,25 @@ def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code
         assert child.lines[3:] == ["closed", "cleanup"]
 
 
+RESTARTING = """
+with g:
+    ready()
+    while True:
+        g.stop()
+        g.start()
+"""
+
+
+def test_a_main_thread_that_restarts_the_gateway_again_and_again_ends_all_the_same(
+    tmp_path: Path,
+) -> None:
+    with run(tmp_path, RESTARTING) as child:
+        child.signal(signal.SIGUSR1)
+        assert child.wait() == 1, child.errors
+        assert child.lines[-1] == "cleanup"
+        assert child.errors == []
+
+
 @pytest.mark.parametrize("main", [LOOP, LEAVING_LOOP], ids=["staying", "leaving"])
 def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
     for _ in range(2):

@@ -487,6 +487,36 @@ def test_a_running_handler_does_not_delay_an_update(tmp_path: Path) -> None:
 # -- handlers ------------------------------------------------------------------------------------
 
 
+def test_an_update_is_taken_while_a_handler_adds_keys_to_the_configuration(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    done = threading.Event()
+    updated = Updated(tmp_path, {"scratch": {str(number): number for number in range(2000)}})
+    scratch = updated.live["scratch"]
+
+    def busy() -> None:
+        number = 0
+        while not done.is_set():
+            number += 1
+            scratch[f"new {number}"] = number
+            if number % 50 == 0:
+                for key in [key for key in scratch if key.startswith("new")]:
+                    del scratch[key]
+                done.wait(0.002)
+
+    with updated:
+        thread = in_thread(busy)
+        try:
+            for number in range(20):
+                updated.ask({"counter": number})
+                assert updated.live["counter"] == number
+        finally:
+            done.set()
+            joined(thread)
+    assert updated.saved["counter"] == 19
+    assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
+
+
 def test_each_handler_runs_in_a_thread_of_its_own_and_may_run_long(tmp_path: Path) -> None:
     let_go = threading.Event()
     slow, quick = Listener("slow"), Listener("quick")

@@ -16,7 +16,7 @@ import pytest
 
 from uun_iot_storage import Storage, StorageError
 
-from .support import identity, on_disk
+from .support import identity, on_disk, run_python
 
 
 @pytest.fixture
@@ -110,13 +110,37 @@ def test_files_set_aside_are_never_overwritten(path: Path) -> None:
     assert path.with_name("s.json.bad.3").read_text() == "damaged 2"
 
 
-def test_a_directory_in_the_way_is_set_aside(path: Path) -> None:
+def test_a_directory_is_refused_and_stays_where_it_is(path: Path) -> None:
     path.mkdir()
-    (path / "precious").write_text("kept")
-    with Storage("s", str(path)) as storage:
-        storage.append(1, backup=True)
-    assert on_disk(path) == [1]
-    assert (path.with_name("s.json.bad") / "precious").read_text() == "kept"
+    (path / "of-another.json").write_text("[1]")
+    with pytest.raises(StorageError, match="it is a directory; configure the path of a file"):
+        Storage("s", str(path))
+    assert (path / "of-another.json").read_text() == "[1]"
+
+
+# Uses up the descriptors, opens a storage on a good file, lets the descriptors go, appends.
+NO_DESCRIPTORS = """
+import logging, os, resource, sys
+from uun_iot_storage import Storage
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+storage = Storage("s", sys.argv[1])
+for fd in taken:
+    os.close(fd)
+storage.append(4, backup=True)
+print(storage.data)
+"""
+
+
+def test_a_file_that_was_out_of_reach_when_opened_is_read_later(path: Path) -> None:
+    path.write_text("[1, 2, 3]")
+    assert run_python(NO_DESCRIPTORS, str(path)) == ["[1, 2, 3, 4]"]
+    assert on_disk(path) == [1, 2, 3, 4]
 
 
 def test_a_device_or_pipe_is_refused(path: Path) -> None:

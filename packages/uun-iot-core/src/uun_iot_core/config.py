@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Callable, Dict, Iterator, List, Tuple
+import os
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
 
 from .exceptions import ConfigError, json_type
 from .timers import period_problem
@@ -64,7 +65,7 @@ def load_config(path: str) -> Dict[str, Any]:
         raise ConfigError(f"{path}: the configuration file is nested too deeply") from None
     except ValueError as exc:  # a number of too many digits, or a path that cannot be one
         raise ConfigError(f"{path}: the configuration file cannot be read ({exc})") from None
-    found = problems(config)
+    found = problems(config, path)
     if found:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
     config.setdefault("gateway", {})
@@ -76,13 +77,35 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def problems(config: Any) -> List[str]:
+def problems(config: Any, config_file: Optional[str] = None) -> List[str]:
     """Return what is wrong with a configuration, as ``JSON path: what was expected`` lines.
 
     Args:
         config: the parsed content of a configuration file.
+        config_file: path of that file, which nothing else may be written to.
     """
-    return [f"{path or 'top level'}: {message}" for path, message in _walk(config)]
+    found = [f"{path or 'top level'}: {message}" for path, message in _walk(config)]
+    return found or [f"{path}: {message}" for path, message in _shared_files(config, config_file)]
+
+
+def _shared_files(config: Dict[str, Any], config_file: Optional[str]) -> Problems:
+    """Find files that two would write, each over the other's data."""
+    users: Dict[str, str] = {}
+    if config_file is not None:
+        users[os.path.realpath(config_file)] = "the configuration itself"
+    token_path = (config.get("oidcGrantToken") or {}).get("tokenPath")
+    files = {"oidcGrantToken.tokenPath": token_path} if token_path else {}
+    storages = (config.get("gateway") or {}).get("moduleBackupStorage") or {}
+    for module_id, value in storages.items():
+        place = f"gateway.moduleBackupStorage.{module_id}"
+        if isinstance(value, dict):
+            files[f"{place}.path"] = value["path"]
+        else:
+            files[place] = value
+    for place, path in files.items():
+        other = users.setdefault(os.path.realpath(path), place)
+        if other != place:
+            yield place, f"names the same file as {other}; give each a file of its own"
 
 
 def _walk(config: Any) -> Problems:
@@ -138,16 +161,24 @@ def _timer(path: str, value: Any) -> Problems:
 
 def _backup(path: str, value: Any) -> Problems:
     if isinstance(value, dict):
-        if not isinstance(value.get("path"), str) or not value["path"]:
-            yield f"{path}.path", _expected("the path of a file", value.get("path"))
+        yield from _file(f"{path}.path", value.get("path"), "the path of a file")
         limit = value.get("limit", 0)
         if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
             yield (
                 f"{path}.limit",
                 _expected("a number of entries, a whole number of 0 (no limit) or more", limit),
             )
-    elif not isinstance(value, str) or not value:
-        yield path, _expected('the path of a file, or an object with "path" and "limit"', value)
+    else:
+        yield from _file(path, value, 'the path of a file, or an object with "path" and "limit"')
+
+
+def _file(place: str, value: Any, expected: str) -> Problems:
+    if not isinstance(value, str) or not value:
+        yield place, _expected(expected, value)
+    elif "\0" in value:
+        yield place, "expected the path of a file, got a string with a NUL character"
+    elif os.path.exists(value) and not os.path.isfile(value):
+        yield place, "expected the path of a file; there is a directory or a device"
 
 
 def _expected(what: str, value: Any) -> str:

@@ -19,6 +19,10 @@ __all__ = ["StagedFile", "atomic_write", "file_save", "sync_directory"]
 PathLike = Union[str, "os.PathLike[str]"]
 
 
+#: errors of file systems that know no locks
+_LOCKLESS = tuple(
+    getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")
+)
 #: staged files of this process; a forked child must not hold on to their locks
 _staged: "weakref.WeakSet[StagedFile]" = weakref.WeakSet()
 _forks_watched = False
@@ -92,7 +96,15 @@ class StagedFile:
         # One name, not a random one: what a crash leaves behind does not pile up.
         self._temporary = os.path.join(directory, f".{name}.tmp")
         self._fd = -1
-        self._fd = self._open(0o600 if mode is not None or os.path.exists(self.path) else 0o666)
+        self._in_place = False
+        there = os.path.exists(self.path)
+        try:
+            self._fd = self._open(0o600 if mode is not None or there else 0o666)
+        except OSError as exc:
+            if exc.errno != errno.EROFS or not there:
+                raise
+            self._in_place = True  # mounted for writing into a read-only directory
+            return
         try:
             self._keep_rights(mode)
             _write_all(self._fd, self._data)
@@ -110,7 +122,13 @@ class StagedFile:
             except FileExistsError:
                 self._wait_or_remove()
                 continue
-            if self._locked(fd):
+            try:
+                locked = self._locked(fd)
+            except OSError:
+                os.close(fd)
+                os.unlink(self._temporary)
+                raise
+            if locked:
                 _watch_forks()
                 _staged.add(self)
                 return fd
@@ -132,7 +150,11 @@ class StagedFile:
         """Lock an open temporary file; return whether it is still the one at its path."""
         if fcntl is None:
             return True
-        fcntl.flock(fd, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+        except OSError as exc:
+            if exc.errno not in _LOCKLESS:
+                raise
         try:
             return os.path.samestat(os.lstat(self._temporary), os.fstat(fd))
         except FileNotFoundError:
@@ -160,6 +182,9 @@ class StagedFile:
         Raises:
             OSError: the file still has its old content.
         """
+        if self._in_place:
+            self._overwrite()
+            return
         try:
             try:
                 if os.name == "nt":

@@ -173,7 +173,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                     sources[info.event_type].add_handlers([(handler, info)])
 
     def _build_timers(self, config_file: str) -> None:
-        found = self._timer_problems(self.config["gateway"])
+        found = self._misfits(self.config["gateway"])
         if found:
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
         self._arm_timers()
@@ -181,9 +181,17 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     def _arm_timers(self) -> None:
         self._tick_event.arm(self.config["gateway"].get("moduleTimers", {}))
 
-    def _timer_problems(self, gateway: Dict[str, Any]) -> List[str]:
-        """Return where the timers of a valid configuration do not fit the modules."""
-        return self._tick_event.problems(gateway.get("moduleTimers", {}))
+    def _misfits(self, gateway: Dict[str, Any]) -> List[str]:
+        """Return where a valid configuration does not fit the modules.
+
+        A module may look at its own part by a method ``_configuration_problems(gateway)``.
+        """
+        found = self._tick_event.problems(gateway.get("moduleTimers", {}))
+        for module in self._modules.values():
+            check = getattr(module, "_configuration_problems", None)
+            if check is not None:
+                found += check(gateway)
+        return found
 
     def _rearm_timers(self) -> None:
         self._tick_event.rearm(self.config["gateway"].get("moduleTimers", {}))
@@ -196,9 +204,11 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         Does nothing where the gateway is started already.
 
         Raises:
-            RuntimeError: a handler asks for it while the gateway stops and waits for that
-                handler.
+            RuntimeError: a signal is ending the process; or a handler asks for it while the
+                gateway stops and waits for that handler.
         """
+        if self._exit.requested:
+            raise RuntimeError("the gateway cannot be started: a signal is ending the process")
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
@@ -239,9 +249,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._stop()
 
     def _stop(self) -> None:
-        self.runev.clear()
-        self.stopev.set()
         try:
+            self.runev.clear()
+            self.stopev.set()
             self._tell_client("_gateway_stopping", STOP_GRACE)
             with _StopWatch(self._busy):
                 self._tick_event.cancel()
@@ -251,9 +261,11 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._start_event.stop()
                 self._config.event.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
-            self._tell_modules("_gateway_stopped")
-            self._tell_client("_gateway_stopped")
-            self._enter(_STOPPED)
+            try:
+                self._tell_modules("_gateway_stopped")
+            finally:
+                self._tell_client("_gateway_stopped")
+                self._enter(_STOPPED)
         logger.debug("the gateway is stopped")
 
     def _enter(self, state: str) -> None:
@@ -270,8 +282,15 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         ]
 
     def _tell_modules(self, hook: str) -> None:
+        """Call a hook of all modules, whatever interrupts one of them."""
+        interruption: Optional[BaseException] = None
         for module_id, module in self._modules.items():
-            _tell(module, hook, f"module `{module_id}`")
+            try:
+                _tell(module, hook, f"module `{module_id}`")
+            except BaseException as exc:  # Ctrl-C: the others must be closed all the same
+                interruption = exc
+        if interruption is not None:
+            raise interruption
 
     def _tell_client(self, hook: str, *args: Any) -> None:
         _tell(self.uuapp_client, hook, "the client", *args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
-from types import MethodType
+from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Union
 
 from .clock import SYSTEM_CLOCK, Clock
@@ -226,5 +226,7 @@ class ModuleTimer:
         problem = problem or period_problem(period)
         if problem is not None:
             raise ValueError(f"timer `{name}`: {problem}")
-        args = [] if isinstance(function, MethodType) else [self.m_instance]
+        owner = getattr(function, "__self__", None)  # of a bound method, also of a built-in one
+        bound = owner is not None and not isinstance(owner, ModuleType)
+        args = [] if bound else [self.m_instance]
         return RepeatTimer(period, function, args, clock=clock, name=f"tick {name}")

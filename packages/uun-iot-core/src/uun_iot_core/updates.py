@@ -6,7 +6,19 @@ import json
 import logging
 import os
 import threading
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Mapping, Optional, Union
+import time
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Callable,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    TypeVar,
+    Union,
+)
 
 from .config import canonical, load_config, problems
 from .events.base import EventType, find_handlers
@@ -23,6 +35,8 @@ if TYPE_CHECKING:
 __all__ = ["Config"]
 
 logger = get_logger(__name__)
+
+T = TypeVar("T")
 
 #: configurations hold access codes: a new file is for its owner alone
 FILE_MODE = 0o600
@@ -127,7 +141,7 @@ class Config(IModule):
             return
         old = self.config.setdefault("gateway", {})
         new = self._completed(old, reply)
-        found = problems({"gateway": new}) or self.g._timer_problems(new)
+        found = problems({**self.config, "gateway": new}, self._path) or self.g._misfits(new)
         if found:
             self._refused = text
             logger.error(
@@ -135,7 +149,9 @@ class Config(IModule):
                 "; ".join(found),
             )
             return
-        changed = [key for key in new if key not in old or not _same(old[key], new[key])]
+        changed = _settled(
+            lambda: [key for key in new if key not in old or not _same(old[key], new[key])]
+        )
         if changed and not self._apply(new, changed):
             return
         self._accepted, self._refused = text, None
@@ -166,7 +182,7 @@ class Config(IModule):
         gateway = self.config["gateway"]
         with self._saving:
             whole = {**self.config, "gateway": {**gateway, **new}}
-            broken = _not_savable(whole)
+            broken = _settled(lambda: _not_savable(whole))
             if broken:
                 logger.error(
                     "an update handler left a configuration that cannot be saved (%s), so the one "
@@ -174,7 +190,7 @@ class Config(IModule):
                     broken,
                 )
                 return False
-            text = _pretty(whole)
+            text = _settled(lambda: _pretty(whole))
             try:
                 # what may fail for want of space or rights comes before any other change
                 atomic_write(self._path, text, FILE_MODE)
@@ -200,10 +216,10 @@ class Config(IModule):
         """Save what an update handler changed in the live configuration."""
         with self._saving:
             try:
-                text = canonical(self.config)
+                text = _settled(lambda: canonical(self.config))
                 if text == self._saved:
                     return
-                found = problems(self.config) or self.g._timer_problems(
+                found = problems(self.config, self._path) or self.g._misfits(
                     self.config.get("gateway", {})
                 )
                 if found:
@@ -222,6 +238,16 @@ class Config(IModule):
                 )
             except OSError as exc:
                 logger.error("the configuration cannot be saved: %s: %s", self._path, exc.strerror)
+
+
+def _settled(function: Callable[[], T]) -> T:
+    """Call again where an update handler changes the configuration at that very moment."""
+    for _ in range(20):
+        try:
+            return function()
+        except RuntimeError:  # "dictionary changed size during iteration"
+            time.sleep(0.01)  # nobody tells when a handler of the application is done
+    return function()
 
 
 def _same(one: Any, other: Any) -> bool:

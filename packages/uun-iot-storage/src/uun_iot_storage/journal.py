@@ -14,9 +14,17 @@ from .encoding import digest_of, dump_entries, parse_entries
 from .errors import StorageError, reason_of, remedy_for
 from .lock import OpenFile
 
-__all__ = ["Journal"]
+__all__ = ["Journal", "UnreadEntries"]
 
 logger = get_logger(__name__)
+
+
+class UnreadEntries(Exception):
+    """A backup file that could not be read when it was opened has these entries."""
+
+    def __init__(self, entries: List[Any]) -> None:
+        super().__init__(f"{len(entries)} entries")
+        self.entries = entries
 
 
 class Journal:
@@ -44,6 +52,8 @@ class Journal:
         self._certain = False
         #: why a file in the way cannot be read, while it could not be set aside either
         self._damage: Optional[Exception] = None
+        #: was it there when it was opened, and could not be read?
+        self._out_of_reach = False
         #: was it loaded without the lock? then another process may have written it since
         self._unguarded = False
         #: entries that were changed to what is no JSON, and reported
@@ -95,11 +105,11 @@ class Journal:
             mode = os.stat(self.path).st_mode
         except OSError:
             return  # missing or out of reach: loading sees to that
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            # neither to be read (a pipe would block for ever) nor moved (it may be /dev/null)
-            raise StorageError(
-                self.path, "it is a device, a pipe or a socket", "configure the path of a file"
-            )
+        if not stat.S_ISREG(mode):
+            # neither to be read (a pipe would block for ever) nor moved: it may be /dev/null, or
+            # the directory in which others have their files
+            what = "a directory" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+            raise StorageError(self.path, f"it is {what}", "configure the path of a file")
 
     def _load(self, file: OpenFile) -> List[Any]:
         obstacle: Optional[OSError]
@@ -110,6 +120,7 @@ class Journal:
             obstacle = exc
         content, entries = self._read()
         self.was_there = content is not None
+        self._out_of_reach = isinstance(self._damage, OSError)
         if content is None and obstacle is None:
             try:
                 if self._damage is not None:
@@ -225,6 +236,11 @@ class Journal:
     def _check_guard(self) -> None:
         """Do not overwrite what another process wrote before the lock could be taken."""
         found, entries = self._read()
+        if found is not None and self._out_of_reach:
+            # it was out of reach when it was opened (no descriptor left, say): now it is read
+            self._out_of_reach = self._unguarded = False
+            self.digest = self.digest_of(entries)
+            raise UnreadEntries(entries)
         if found is not None and not self.holds(entries):
             raise StorageError(
                 self.path,

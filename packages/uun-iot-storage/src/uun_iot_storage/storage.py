@@ -13,7 +13,7 @@ from uun_iot_core.logs import get_logger
 from .encoding import check_entries
 from .entries import Batch, Entries
 from .errors import StorageError
-from .journal import Journal
+from .journal import Journal, UnreadEntries
 
 __all__ = ["Storage"]
 
@@ -283,7 +283,7 @@ class Storage:
         with self.write_lock:
             if journal.is_open:
                 try:
-                    journal.save(self._entries.data, closing=True)
+                    self._save(journal, closing=True)
                 finally:
                     journal.close()
 
@@ -350,7 +350,21 @@ class Storage:
 
     def _backup(self) -> None:
         if self._journal is not None:
-            self._journal.save(self._entries.data)
+            self._save(self._journal)
+
+    def _save(self, journal: Journal, closing: bool = False) -> None:
+        try:
+            journal.save(self._entries.data, closing)
+        except UnreadEntries as unread:
+            logger.warning(
+                "storage `%s`: the backup file could not be read at first; its %d entries are put "
+                "in front now",
+                self.storage_id,
+                len(unread.entries),
+            )
+            self._entries.extend(unread.entries, front=True)
+            self._trim()
+            journal.save(self._entries.data, closing)
 
     def _trim(self) -> None:
         surplus = len(self) - self.maxlen

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, Callable, Deque, Dict, Optional, Tuple
+from typing import Any, Callable, Deque, Dict, List, Optional, Tuple
 
 from uun_iot_core import (
     SYSTEM_CLOCK,
@@ -106,12 +106,20 @@ class BaseHealthCheck(Module):
         self._on_update = on_update
         self._diagnostics_lock = threading.RLock()
         self._diagnostics: Dict[ModuleId, _Diagnostic] = {}
-        self._leeways: Dict[ModuleId, timedelta] = self._read_leeways()
+        self._leeways: Dict[ModuleId, timedelta] = self._read_leeways(gconfig)
         self._started = clock.monotonic()
         self._attempted: Dict[ModuleId, float] = {}
 
-    def _read_leeways(self) -> Dict[ModuleId, timedelta]:
-        part = self._config.get(self.id)
+    def _configuration_problems(self, gateway: Dict[str, Any]) -> List[str]:
+        """Tell the gateway what is wrong with a new configuration, before it is applied."""
+        try:
+            self._read_leeways(gateway)
+        except ConfigError as exc:
+            return [str(exc)]
+        return []
+
+    def _read_leeways(self, gateway: Dict[str, Any]) -> Dict[ModuleId, timedelta]:
+        part = gateway.get(self.id)
         place = f"gateway.{self.id}"
         if not isinstance(part, dict) or not isinstance(part.get("modules"), dict):
             raise ConfigError(
@@ -144,7 +152,7 @@ class BaseHealthCheck(Module):
         if not self._on_update:
             return
         try:
-            leeways = self._read_leeways()
+            leeways = self._read_leeways(self._config)
         except ConfigError as exc:
             logger.error("%s; the present leeways stay", exc)
             return
