@@ -103,7 +103,7 @@ def test_what_does_not_fit_is_a_value_error_that_names_the_module(f: Any, period
 
 def test_a_bound_builtin_method_is_called_without_the_module() -> None:
     clock, calls = ManualClock(), deque([1, 2])
-    timer = ModuleTimer(Weather(), calls.popleft, 1, clock=clock)
+    timer = ModuleTimer(Weather(), calls.popleft, 1, clock=clock)  # type: ignore[arg-type]  # as above
     assert isinstance(timer.timer, RepeatTimer)
     timer.timer.start()
     clock.advance(0)
