@@ -386,6 +386,7 @@ def stress(seconds: float, threads: int) -> None:
         steady.wait_for(3)
         metronome.stop()
     finally:
+        metronome.stop()
         sys.setswitchinterval(interval)
         logging.getLogger("uun_iot").setLevel(logging.NOTSET)
     assert faults == []

@@ -404,8 +404,12 @@ class _StopWatch:
                 logger.warning("stopping has waited %.0f s for `%s`:\n%s", waited, name, stack)
 
     def __enter__(self) -> None:
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:  # no thread to be had: stopping matters more than saying
+            self._done.set()
 
     def __exit__(self, *exc: object) -> None:
-        self._done.set()
-        self._thread.join()
+        if not self._done.is_set():
+            self._done.set()
+            self._thread.join()

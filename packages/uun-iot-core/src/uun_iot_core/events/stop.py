@@ -16,5 +16,5 @@ class EvStop(ThreadedEvent):
     def stop(self) -> None:
         """Call the handlers, each in a thread of its own; return when they have ended."""
         for handler, info in self._handlers:
-            self.spawn(handler, info)
+            self.spawn(handler, info, or_here=True)
         self.join()

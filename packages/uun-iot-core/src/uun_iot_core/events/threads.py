@@ -26,6 +26,7 @@ class ThreadedEvent(Event):
         info: HandlerInfo,
         *args: Any,
         after: Optional[Callable[[], None]] = None,
+        or_here: bool = False,
     ) -> None:
         """Call a handler in a new thread.
 
@@ -34,6 +35,10 @@ class ThreadedEvent(Event):
             info: what it handles, and whose it is.
             args: what it is given.
             after: called in the same thread when the handler has ended.
+            or_here: call it in this thread where no other can be started.
+
+        Raises:
+            RuntimeError: no thread can be started.
         """
 
         def run() -> None:
@@ -45,7 +50,13 @@ class ThreadedEvent(Event):
             target=run, name=f"uun_iot {info.event_type.value} {info.owner_id}"
         )
         self._threads = [old for old in self._threads if old.is_alive()]
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # a limit, or (since Python 3.12) the interpreter is shutting down
+            if not or_here:
+                raise
+            run()
+            return
         self._threads.append(thread)
 
     def join(self) -> None:
