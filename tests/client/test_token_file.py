@@ -290,3 +290,26 @@ def test_a_link_to_the_file_stays_a_link(
     assert mode(target) == 0o600
     works(config)
     assert uuapp.grants == 1
+
+
+def test_a_relative_path_starts_where_the_client_was_made(
+    config: Dict[str, Any], uuapp: Sandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.mkdir()
+    second.mkdir()
+    monkeypatch.chdir(first)
+    config["oidcGrantToken"]["tokenPath"] = "oidc-token"
+    clock = ManualClock()
+    client = UuAppClient(config, refresh_token_on_init=False, clock=clock)
+    monkeypatch.chdir(second)
+    assert client.refresh_token() is True
+    assert os.listdir(first) == ["oidc-token"]
+    config["oidcGrantToken"]["tokenPath"] = "./other/oidc-token"
+    clock.advance(10**7)
+    assert client.refresh_token() is True
+    assert sorted(os.listdir(first)) == ["oidc-token", "other"]
+    config["oidcGrantToken"]["tokenPath"] = str(second / "absolute")
+    clock.advance(10**7)
+    assert client.refresh_token() is True
+    assert os.listdir(second) == ["absolute"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set, Tuple, Union
 
 from uun_iot_core.clock import SYSTEM_CLOCK, Clock
 from uun_iot_core.logs import get_logger
 
 from .body import Body, EncoderBody, FormBody, JsonBody, is_encoder
-from .errors import CommandError, TokenError, protocol_error
+from .errors import CommandError, GatewayStopping, TokenError, protocol_error
 from .redact import Redactor
 from .reply import Checker, Reply
 from .settings import Settings
@@ -40,7 +40,8 @@ class UuAppClient:
     - ``uuThing``: the device's account. ``uuIdentity``, ``accessCode1``, ``accessCode2``.
     - ``oidcGrantToken``: the token service. ``gateway``, ``uuAppName``, ``awid``, ``uuCmd``,
       perhaps ``clientId`` and ``clientSecret``, and ``tokenPath``: the file that keeps the
-      token over restarts (without it, the token is kept in memory only).
+      token over restarts (without it, the token is kept in memory only). A relative one
+      starts from the directory that is current when the client is made.
 
     Without one of the three, authentication is disabled, and calls return a `TokenError`.
 
@@ -84,6 +85,7 @@ class UuAppClient:
             self._settings, fn_token_request, token_leeway, self._transport, self._redact, clock
         )
         self._said_disabled = False
+        self._said_stopping: Set[int] = set()  # the levels it was logged at in this stop
         if refresh_token_on_init:
             self.refresh_token()
 
@@ -262,7 +264,8 @@ class UuAppClient:
 
         Errors of `requests`, HTTP statuses other than success, token errors and errors in
         ``uuAppErrorMap`` are logged and returned. The function gets its headers from
-        `get_auth_headers`, best when it is called, and gives its request a time-out.
+        `get_auth_headers`, best when it is called, and gives its request a time-out: nothing
+        else ends it, also not a gateway that stops and waits for it.
 
         Args:
             custom_send_f: called with ``dto_in``; returns the response.
@@ -283,6 +286,7 @@ class UuAppClient:
 
     def _gateway_stopping(self, grace: float) -> None:
         """Refuse new calls, but those of stop handlers for ``grace`` seconds."""
+        self._said_stopping = set()
         self._transport.gateway_stopping(grace)
 
     def _gateway_stopped(self) -> None:
@@ -311,14 +315,25 @@ class UuAppClient:
             exc, summary = self._examine(response, check)
         except TokenError as error:
             response, exc = None, error
+            log_level = self._level(error.__cause__, log_level)
         except requests.RequestException as error:
             exc = self._redact.exception(error)
             response = exc.response
+            log_level = self._level(error, log_level)
         if exc is not None:
             logger.log(log_level, "%s: %s", self._redact(label), self._redact(exc))
         elif logger.isEnabledFor(logging.DEBUG):
             logger.debug("%s: %s", self._redact(label), summary)
         return response, exc
+
+    def _level(self, error: Optional[BaseException], log_level: int) -> int:
+        """Return the level to log an error at: a sender may meet a stop at each of its entries."""
+        if not isinstance(error, GatewayStopping):
+            return log_level
+        if log_level in self._said_stopping:
+            return min(log_level, logging.DEBUG)
+        self._said_stopping.add(log_level)
+        return log_level
 
     def _examine(
         self, response: Any, check: Checker

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from typing import Any, Dict, List, Mapping, Optional
 
@@ -22,12 +23,18 @@ class Settings:
 
     A value never appears in an error: only its key.
 
+    Relative paths start from the directory that is current when this is made.
+
     Args:
         config: the whole configuration.
     """
 
     def __init__(self, config: Any) -> None:
         self._config = config
+        try:
+            self._directory = os.getcwd()
+        except OSError:  # it was deleted: relative paths lead nowhere until another is entered
+            self._directory = ""
 
     def __repr__(self) -> str:
         return "Settings()"
@@ -156,7 +163,8 @@ class Settings:
         Raises:
             TokenError: the key is not a string.
         """
-        return self._optional("oidcGrantToken", "tokenPath")
+        path = self._optional("oidcGrantToken", "tokenPath")
+        return None if path is None else os.path.join(self._directory, path)
 
     def secrets(self) -> List[str]:
         """Return the secret values, as far as there are any."""

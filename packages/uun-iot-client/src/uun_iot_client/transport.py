@@ -15,6 +15,7 @@ from uun_iot_core._version import __version__
 from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
+from .calls import Calls, tracked
 from .errors import gateway_stopping
 from .redact import Redactor
 
@@ -63,6 +64,24 @@ def _session_class() -> Type[requests.Session]:
     import requests
     from requests.adapters import BaseAdapter, HTTPAdapter
 
+    def track(manager: Any) -> None:
+        classes = manager.pool_classes_by_scheme
+        manager.pool_classes_by_scheme = {**classes, "https": tracked(classes["https"])}
+
+    class TrackedAdapter(HTTPAdapter):
+        """Its connections, also those by a proxy, know the call that uses them."""
+
+        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+            super().init_poolmanager(*args, **kwargs)
+            track(self.poolmanager)
+
+        def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
+            is_new = proxy not in self.proxy_manager
+            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
+            if is_new:
+                track(manager)
+            return manager
+
     class PooledSession(requests.Session):
         """HTTPS only, no cookies, no .netrc, and the bearer stays with its host."""
 
@@ -70,7 +89,8 @@ def _session_class() -> Type[requests.Session]:
             super().__init__()
             self.adapters.clear()
             self.mount(
-                "https://", HTTPAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE, max_retries=0)
+                "https://",
+                TrackedAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE, max_retries=0),
             )
             self.max_redirects = _REDIRECTS
             # a jar that took cookies in would be shared by all threads
@@ -124,6 +144,7 @@ class Transport:
         self._session: Optional[requests.Session] = None
         self._session_pid = 0
         self._grace_ends: Optional[float] = None  # None: the gateway is not stopping
+        self._calls = Calls()
 
     def __repr__(self) -> str:
         return "Transport()"
@@ -131,14 +152,19 @@ class Transport:
     def gateway_stopping(self, grace: float) -> None:
         """Refuse new requests; stop handlers may make some for a while.
 
+        Those that have not ended by then are ended by force, and `READ_TIMEOUT` later those
+        that were under way before.
+
         Args:
             grace: for how long, seconds.
         """
         self._grace_ends = self._clock.monotonic() + grace
+        self._calls.end_later(grace, READ_TIMEOUT)
 
     def gateway_stopped(self) -> None:
         """Take requests again, and close idle connections."""
         self._grace_ends = None
+        self._calls.go_on()
         self.close()
 
     def close(self) -> None:
@@ -212,21 +238,37 @@ class Transport:
             requests.RequestException: there is no reply.
         """
         timeout = self._timeout()
-        try:
-            return self._pool().request(
-                method,
-                url,
-                data=body,
-                headers=dict(headers),
-                auth=_auth_class()(bearer),
-                timeout=timeout,
-                allow_redirects=method == "GET",
-            )
-        # requests lets errors of ssl, urllib3 and of bad redirects through as they are
-        except Exception as exc:
-            failure = self._failure(exc, url)
+        failure: Optional[requests.RequestException] = None
+        with self._calls.under_way() as call:
+            try:
+                response = self._pool().request(
+                    method,
+                    url,
+                    data=body,
+                    headers=dict(headers),
+                    auth=_auth_class()(bearer),
+                    timeout=timeout,
+                    allow_redirects=method == "GET",
+                )
+            # requests lets errors of ssl, urllib3 and of bad redirects through as they are
+            except Exception as exc:
+                failure = self._failure(exc, url)
+        if call.ended:  # a reply too: a connection's end may pass for the end of headers or body
+            failure = self._ended(url)
+        if failure is None:
+            return response
         # here, not within `except`: the causes would be printed with what they hold
         raise failure
+
+    def _ended(self, url: str) -> requests.RequestException:
+        import requests
+
+        return requests.ConnectionError(
+            self._redact(
+                f"{urlsplit(url).netloc}: ConnectionError: the request was ended because the"
+                " gateway stops, and its reply had not come in time"
+            )
+        )
 
     def _failure(self, exc: Exception, url: str) -> requests.RequestException:
         """Return an error of the same type that says what happened, in one line."""
