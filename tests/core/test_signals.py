@@ -155,6 +155,7 @@ def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
 def test_no_main_thread_makes_it_deadlock_many_times(tmp_path: Path, main: str) -> None:
     for _ in range(60):

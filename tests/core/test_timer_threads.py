@@ -398,6 +398,7 @@ def test_no_call_follows_a_stop_and_none_overlaps_under_stress() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_no_call_follows_a_stop_and_none_overlaps_under_long_stress() -> None:
     stress(20, threads=8)
 

@@ -262,5 +262,6 @@ def test_kill_9_during_updates_leaves_the_file_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_kill_9_during_updates_leaves_the_file_whole_many_times(tmp_path: Path) -> None:
     killed_while_updating(tmp_path, 150)
