@@ -2,7 +2,8 @@
 
 Starts the embedded uuApp and `examples/machine.py` as a process of its own, takes the server
 away, kills the gateway with SIGKILL in the middle of the outage, starts it again, brings the
-server back, and counts. Exit status 0 only if no stored measurement was lost.
+server back, and counts. Exit status 0 only if no stored measurement was lost, and if there was
+something to lose: a backlog at the kill, which drained after the server's return.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Set
+from typing import Any, Dict, List, NamedTuple, Optional, Set
 
 from uun_iot.sandbox import Sandbox
 from uun_iot.sandbox.records import Request
@@ -137,14 +138,72 @@ class GatewayProcess:
 
 def left_over(directory: Path) -> List[Dict[str, Any]]:
     """Return the entries in the backup file."""
-    entries = json.loads((directory / "backup" / "machine.json").read_text())
+    path = directory / "backup" / "machine.json"
+    entries = json.loads(path.read_text()) if path.exists() else []
     return [entry for entry in entries if isinstance(entry, dict)]
 
 
-def play(seconds: float, directory: Path) -> bool:
-    """Play the story; return whether nothing was lost."""
+class Outcome(NamedTuple):
+    """What the story came to.
+
+    Args:
+        produced: how many measurements were stored.
+        delivered: how many of them the server has.
+        duplicated: how many deliveries were of one that it had already.
+        lost: how many are neither at the server nor in the backup file.
+        on_device: how many are in the backup file only.
+        at_kill: how many waited when the gateway was killed.
+        drained: whether none waited any more some time after the server's return.
+        status: exit status of the gateway after SIGTERM.
+    """
+
+    produced: int
+    delivered: int
+    duplicated: int
+    lost: int
+    on_device: int
+    at_kill: int
+    drained: bool
+    status: int
+
+    def wrong(self) -> List[str]:
+        """Return what was not as it must be, a sentence each."""
+        conditions = {
+            "nothing was produced": self.produced == 0,
+            "nothing was delivered": self.delivered == 0,
+            f"{self.lost} of {self.produced} were lost": self.lost != 0,
+            "nothing waited when the gateway was killed": self.at_kill == 0,
+            "the backlog did not drain after the server's return": not self.drained,
+            f"the gateway ended with exit status {self.status}": self.status != 0,
+        }
+        return [sentence for sentence, so in conditions.items() if so]
+
+    def table(self) -> str:
+        """Return the figures in a line."""
+        rows = {
+            "produced": self.produced,
+            "delivered": self.delivered,
+            "duplicated": self.duplicated,
+            "lost": self.lost,
+        }
+        if self.on_device:
+            rows["still on the device"] = self.on_device
+        return "   ".join(f"{name} {count}" for name, count in rows.items())
+
+
+def play(
+    seconds: float, directory: Path, server: Optional[Sandbox] = None, patience: float = 30
+) -> bool:
+    """Play the story; return whether all was as it must be.
+
+    Args:
+        seconds: how long it takes.
+        directory: of the gateway's files.
+        server: the uuApp, not started; by default one of its own.
+        patience: seconds in which the backlog must drain after the server's return.
+    """
     story = Story()
-    with Sandbox() as server:
+    with server or Sandbox() as server:
         server.on_request = story.request
         gateway_part = {
             "moduleTimers": {"machine": {"read": 1, "send": 2}, "heartbeat": 5},
@@ -162,7 +221,8 @@ def play(seconds: float, directory: Path) -> bool:
             story.tell("demo", "*** the server goes down")
             server.outage()
             story.wait(seconds * 0.45)
-            story.tell("demo", f"*** kill -9 of the gateway, with {story.backlog} waiting")
+            at_kill = story.backlog
+            story.tell("demo", f"*** kill -9 of the gateway, with {at_kill} waiting")
             gateway.end(signal.SIGKILL)
             story.tell("demo", "*** the gateway starts again, the server is still down")
             gateway = GatewayProcess(story, directory, server.ca_file)
@@ -170,33 +230,37 @@ def play(seconds: float, directory: Path) -> bool:
             story.tell("demo", f"*** the server returns, {story.backlog} wait")
             server.restore()
             story.wait(seconds * 0.8)
-            if not story.wait_drained(timeout=30):
-                story.tell("demo", "the backlog did not drain within 30 s")
+            drained = story.wait_drained(patience)
             story.wait(seconds - 1)
             story.tell("demo", "*** SIGTERM to the gateway")
         finally:
             status = gateway.end(signal.SIGTERM)
         story.tell("demo", f"the gateway ended with exit status {status}")
-        return summary(story, left_over(directory)) and status == 0
-
-
-def summary(story: Story, waiting: List[Dict[str, Any]]) -> bool:
-    """Print the table; return whether nothing was lost."""
-    produced = story.stored | set(story.arrived)
-    on_device = {entry["id"] for entry in waiting} - set(story.arrived)
-    lost = produced - set(story.arrived) - on_device
-    duplicated = sum(count - 1 for count in story.arrived.values())
-    rows = {
-        "produced": len(produced),
-        "delivered": len(story.arrived),
-        "duplicated": duplicated,
-        "lost": len(lost),
-    }
-    if on_device:
-        rows["still on the device"] = len(on_device)
-    print("\n  " + "   ".join(f"{name} {count}" for name, count in rows.items()))
+    outcome = count(story, left_over(directory), at_kill, drained, status)
+    print(f"\n  {outcome.table()}")
     print(f"  (the longest backlog was {story.most}; one kill -9, one outage)")
-    return not lost
+    for sentence in outcome.wrong():
+        print(f"  not as it must be: {sentence}")
+    return not outcome.wrong()
+
+
+def count(
+    story: Story, waiting: List[Dict[str, Any]], at_kill: int, drained: bool, status: int
+) -> Outcome:
+    """Count what became of the measurements; ``waiting`` are those in the backup file."""
+    arrived = set(story.arrived)
+    produced = story.stored | arrived
+    on_device = {entry["id"] for entry in waiting} - arrived
+    return Outcome(
+        produced=len(produced),
+        delivered=len(arrived),
+        duplicated=sum(times - 1 for times in story.arrived.values()),
+        lost=len(produced - arrived - on_device),
+        on_device=len(on_device),
+        at_kill=at_kill,
+        drained=drained,
+        status=status,
+    )
 
 
 def main() -> int:

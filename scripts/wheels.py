@@ -1,8 +1,9 @@
 """Build the four distributions into dist/, and try each alone as a user would install it.
 
 For each: a fresh environment, its wheel with those of its siblings (by path, so that nothing
-of ours comes from the index), imported, looked over for what should not be there, and
-its part of the tests (without those marked slow) run against it. Needs uv, which `hatch run wheels` provides.
+of ours comes from the index), imported, looked over for what should not be there, and its
+part of the tests (without those marked slow) run against it. Needs uv, which
+`hatch run wheels` provides.
 """
 
 from __future__ import annotations
@@ -173,7 +174,8 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     for message in failures:
         print(f"wheels: {message}", file=sys.stderr)
     if not failures:
-        print(f"wheels: {len(DISTRIBUTIONS)} distributions built in {DIST.name}/, each works alone")
+        found = "none tried" if options.build_only else "each works alone"
+        print(f"wheels: {len(DISTRIBUTIONS)} distributions built in {DIST.name}/, {found}")
     return 1 if failures else 0
 
 

@@ -21,15 +21,27 @@ WEATHERSTATION = Release(
 
 
 @pytest.fixture(scope="session")
-def weatherstation(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The directory that the published application is installed in."""
+def installed(
+    pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[Release], Path]:
+    """Returns the directory that a release is installed in."""
     cache = getattr(pytestconfig, "cache", None)  # absent with -p no:cacheprovider
     folder = tmp_path_factory.mktemp("apps") if cache is None else cache.mkdir("published-apps")
-    try:
-        return install(WEATHERSTATION, folder)
-    except NotInstalled as exc:
-        reason = str(exc)
-    pytest.fail(reason, pytrace=False)  # not a skip: that it was not tested must be seen
+
+    def place(release: Release) -> Path:
+        try:
+            return install(release, folder)
+        except NotInstalled as exc:
+            reason = str(exc)
+        pytest.fail(reason, pytrace=False)  # not a skip: that it was not tested must be seen
+
+    return place
+
+
+@pytest.fixture(scope="session")
+def weatherstation(installed: Callable[[Release], Path]) -> Path:
+    """The directory that the published application is installed in."""
+    return installed(WEATHERSTATION)
 
 
 @pytest.fixture

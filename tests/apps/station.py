@@ -16,7 +16,7 @@ from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 from tests.support.wait import eventually
 
-from .console import WeatherConsole
+from .console import CLOSED, WeatherConsole
 
 SCRIPT = "uun-weatherstation"
 ADD = "weatherConditions/add"
@@ -53,6 +53,7 @@ class Station:
 
     Attributes:
         config: what `start` writes for the first run; a test may change it before.
+        console: the weather console that it reads.
 
     Args:
         installed: the directory that the application is installed in.
@@ -77,7 +78,7 @@ class Station:
         self.diagnostics_path = directory / "diagnostics" / "weatherConditions"
         self._installed = installed
         self._uuapp = uuapp
-        self._console = console
+        self.console = console
         self._found_stored: Set[int] = set()
         self.config = self._configuration(health)
 
@@ -103,7 +104,7 @@ class Station:
             healthCheck={"weatherConditions": 0.2},
         )
         gateway["moduleBackupStorage"]["weatherConditions"]["limit"] = 100_000
-        gateway["weatherConditions"].update(ipAddress=self._console.url, timeout=TIMEOUT)
+        gateway["weatherConditions"].update(ipAddress=self.console.url, timeout=TIMEOUT)
         gateway["healthCheck"]["modules"]["weatherConditions"]["leeway"] = 2 * TIMEOUT
         if not health:
             del gateway["healthCheck"], gateway["moduleTimers"]["healthCheck"]
@@ -132,13 +133,14 @@ class Station:
         if not self.config_path.exists():
             self.directory.mkdir(parents=True, exist_ok=True)
             self.config_path.write_text(json.dumps(self.config, indent=4), encoding="utf-8")
-        self._console.begin_run()
+        self.console.begin_run()
         path = [str(self._installed), os.environ.get("PYTHONPATH", "")]
         env = {key: value for key, value in os.environ.items() if key != "PYTHONWARNINGS"}
         env.update(
             HOME=str(self.directory),
             PYTHONPATH=os.pathsep.join(filter(None, path)),
             PYTHONUNBUFFERED="1",
+            PYTHONFAULTHANDLER="1",  # SIGABRT then shows the stack of each thread
         )
         script = str(self._installed / "bin" / SCRIPT)
         child = Child([sys.executable, script, *arguments], env=env, cwd=str(self.directory))
@@ -181,7 +183,7 @@ class Station:
         request to the console shows that the application was done with storing it.
         """
         self.note_stored()
-        produced = self._console.merged() | self._found_stored
+        produced = self.console.merged() | self._found_stored
         return Account(produced, self.delivered, serials(self.backup()))
 
 
@@ -231,13 +233,30 @@ class Run:
         """Wait until nothing is stored; the console gives nothing new meanwhile."""
         self.until(lambda: self._station.backup() == [], "the backlog drained")
 
+    def until_all_delivered(self) -> None:
+        """Let the console give nothing more, and wait until what it gave has been delivered."""
+        console = self._station.console
+        console.behave(CLOSED)
+        visits = len(console.visits)
+        # the next request shows that what was given last is stored, see `WeatherConsole.merged`
+        self.until(lambda: len(console.visits) > visits, "a request to the closed console")
+        self.until_drained()
+
     def terminate(self) -> int:
         """Send SIGTERM and return the exit status."""
         return self.end_by(signal.SIGTERM)
 
     def end_by(self, number: int) -> int:
-        """Send a signal and return the exit status."""
+        """Send a signal and return the exit status.
+
+        Raises:
+            AssertionError: it does not end; the text holds where each of its threads is.
+        """
         self.child.signal(number)
+        if not eventually(lambda: self.child.process.poll() is not None, TIMEOUT):
+            self.child.signal(signal.SIGABRT)
+            self.child.wait(TIMEOUT)
+            raise AssertionError(f"it runs {TIMEOUT:.0f} s after the signal\n{self.output[-9000:]}")
         return self.child.wait(TIMEOUT)
 
     def kill(self) -> Set[int]:

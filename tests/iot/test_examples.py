@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Dict, List, Type
 
 import pytest
+
+from tests.support.sandbox import Sandbox
 
 ROOT = Path(__file__).parents[2]
 
@@ -64,7 +68,76 @@ def test_the_demo_loses_nothing_and_says_so(tmp_path: Path) -> None:
     table = re.search(r"produced (\d+)   delivered (\d+)   duplicated \d+   lost 0", done.stdout)
     assert table is not None, done.stdout
     assert int(table[1]) >= 8
+    assert "not as it must be" not in done.stdout
     assert done.stderr == ""
+
+
+class NeverReturns(Sandbox):
+    """A server that stays away."""
+
+    def restore(self) -> None:
+        pass
+
+
+class NeverThere(NeverReturns):
+    """A server that nobody ever reaches."""
+
+    def start(self) -> None:
+        super().start()
+        self.outage()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "server, wrong",
+    [
+        (NeverReturns, ["the backlog did not drain after the server's return"]),
+        (
+            NeverThere,
+            ["nothing was delivered", "the backlog did not drain after the server's return"],
+        ),
+    ],
+)
+def test_the_demo_fails_and_says_why_where_the_server_stays_away(
+    server: Type[Sandbox], wrong: List[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert demo().play(10, tmp_path, server(), patience=1) is False
+    output = capsys.readouterr().out
+    assert re.findall(r"^  not as it must be: (.*)$", output, re.MULTILINE) == wrong
+    assert re.search(r"lost 0   still on the device [1-9]", output)
+
+
+GOOD = {"produced": 9, "delivered": 9, "duplicated": 0, "lost": 0, "on_device": 0,
+        "at_kill": 3, "drained": True, "status": 0}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed, wrong",
+    [
+        ({}, []),
+        ({"duplicated": 2}, []),
+        ({"delivered": 8, "on_device": 1}, []),  # measured after the last delivery
+        ({"produced": 0}, ["nothing was produced"]),
+        ({"delivered": 0}, ["nothing was delivered"]),
+        ({"delivered": 8, "lost": 1}, ["1 of 9 were lost"]),
+        ({"at_kill": 0}, ["nothing waited when the gateway was killed"]),
+        ({"drained": False}, ["the backlog did not drain after the server's return"]),
+        ({"status": 1}, ["the gateway ended with exit status 1"]),
+    ],
+)
+def test_the_demo_is_content_only_if_there_was_something_to_lose(
+    changed: Dict[str, Any], wrong: List[str]
+) -> None:
+    assert demo().Outcome(**{**GOOD, **changed}).wrong() == wrong
+
+
+def demo() -> Any:
+    """Return the demo as a module."""
+    spec = importlib.util.spec_from_file_location("demo", ROOT / "examples" / "demo.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_the_demo_refuses_a_length_that_tells_no_story() -> None:
