@@ -252,13 +252,9 @@ class Run:
         Raises:
             AssertionError: it does not end; the text holds where each of its threads is.
         """
-        for _ in range(2):
-            # Once in some hundred times on a busy machine the first one does not reach Python's
-            # handler while the main thread waits for a lock. The next one does then; had the
-            # first been handled and the stop hung, it would end the process with 128 + number.
-            self.child.signal(number)
-            if eventually(lambda: self.child.process.poll() is not None, TIMEOUT):
-                return self.child.wait(TIMEOUT)
+        self.child.signal(number)
+        if eventually(lambda: self.child.process.poll() is not None, TIMEOUT):
+            return self.child.wait(TIMEOUT)
         self.child.signal(signal.SIGABRT)
         self.child.wait(TIMEOUT)
         raise AssertionError(f"it runs {TIMEOUT:.0f} s after the signal\n{self.output[-9000:]}")

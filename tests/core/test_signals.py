@@ -51,6 +51,10 @@ def cleanup(gateway):
 def ready():
     say("ready")
 
+def rest():  # in steps, since a signal taken by another thread does not end one
+    while True:
+        time.sleep(0.2)
+
 HANG = "hang" in sys.argv
 g = Gateway(sys.argv[1], lambda config, client: Module())
 handler = functools.partial(g.signal_handler, additional_cleanup=cleanup)
@@ -61,9 +65,9 @@ exec(sys.argv[2])
 say("not reached")
 """
 
-WAIT = "with g: ready(); g.stopev.wait(); time.sleep(60)"
+WAIT = "with g: ready(); g.stopev.wait(); rest()"
 LEAVE = "with g: ready(); g.stopev.wait()"
-SLEEP = "with g: ready(); time.sleep(60)"
+SLEEP = "with g: ready(); rest()"
 LOOP = """
 with g:
     ready()
@@ -80,8 +84,9 @@ JOIN = """
 with g:
     ready()
     for thread in threading.enumerate():
-        if thread is not threading.main_thread():
-            thread.join()
+        while thread is not threading.main_thread() and thread.is_alive():
+            thread.join(0.2)
+    rest()
 """
 MAINS = {
     "in stopev.wait()": WAIT,
@@ -115,6 +120,33 @@ def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code
         assert child.errors == []
         assert sorted(child.lines[1:3]) == ["start handler ended", "stop handler ended"]
         assert child.lines[3:] == ["closed", "cleanup"]
+
+
+CHURN = """
+def churn():
+    while True:
+        thread = threading.Thread(target=int)
+        thread.start()
+        thread.join()
+threading.Thread(target=churn, daemon=True).start()
+"""
+
+
+def test_a_signal_that_a_thread_being_created_takes_is_noticed_all_the_same(
+    tmp_path: Path,
+) -> None:
+    # With a plain threading.Event a third of these wait for ever.
+    children: List[Child] = []
+    try:
+        for _ in range(12):
+            children.append(run(tmp_path, CHURN + WAIT))
+            children[-1].signal(signal.SIGTERM)
+        for child in children:
+            assert child.wait(20) == 0, child.errors
+            assert child.lines[-1] == "cleanup"
+    finally:
+        for child in children:
+            child.close()
 
 
 RESTARTING = """
@@ -241,7 +273,7 @@ def test_code_after_the_signal_may_catch_the_exit_and_clean_up(tmp_path: Path) -
 try:
     with g:
         ready()
-        time.sleep(60)
+        rest()
 except SystemExit as exc:
     say(f"exit {exc.code}")
     raise
@@ -264,7 +296,7 @@ def look(gateway):
 signal.signal(signal.SIGTERM, functools.partial(g.signal_handler, additional_cleanup=look))
 with g:
     ready()
-    time.sleep(60)
+    rest()
 """
     with run(tmp_path, main) as child:
         child.signal(signal.SIGTERM)
@@ -287,7 +319,7 @@ def test_a_main_thread_that_ends_without_a_with_block_does_not_cut_the_stop_shor
 def test_a_main_thread_that_stops_the_gateway_by_itself_exits_with_the_code(
     tmp_path: Path,
 ) -> None:
-    main = "g.start(); ready(); g.stopev.wait(); g.stop(); time.sleep(60)"
+    main = "g.start(); ready(); g.stopev.wait(); g.stop(); rest()"
     with run(tmp_path, main) as child:
         child.signal(signal.SIGUSR1)
         assert child.wait() == 1
@@ -315,7 +347,7 @@ with g:
 
 
 def test_a_signal_before_the_start_exits_as_well(tmp_path: Path) -> None:
-    with run(tmp_path, "ready(); time.sleep(60)") as child:
+    with run(tmp_path, "ready(); rest()") as child:
         child.signal(signal.SIGTERM)
         assert child.wait() == 0
         assert child.lines == ["ready", "cleanup"]
@@ -324,7 +356,7 @@ def test_a_signal_before_the_start_exits_as_well(tmp_path: Path) -> None:
 def test_a_signal_that_comes_when_the_gateway_is_stopped_already_exits_as_well(
     tmp_path: Path,
 ) -> None:
-    main = "g.start(); g.stop(); ready(); time.sleep(60)"
+    main = "g.start(); g.stop(); ready(); rest()"
     with run(tmp_path, main) as child:
         child.signal(signal.SIGUSR1)
         assert child.wait() == 1
@@ -343,7 +375,7 @@ thread = threading.Thread(target=block)
 thread.start()
 thread.join()
 say("joined")
-time.sleep(60)
+rest()
 """
     with run(tmp_path, main) as child:
         child.signal(signal.SIGUSR1)

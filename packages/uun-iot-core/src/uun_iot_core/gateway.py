@@ -29,7 +29,7 @@ from .events.threads import Busy
 from .events.tick import EvTick
 from .exceptions import ConfigError, ModuleError, json_type
 from .logs import get_logger
-from .signals import SignalExit
+from .signals import SignalExit, WakefulEvent
 from .updates import Config
 
 __all__ = ["Client", "Gateway"]
@@ -104,8 +104,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         client: Optional[Callable[[Dict[str, Any]], Client]] = None,
         library_modules: Optional[Callable[[Dict[str, Any], Any], Iterable[Any]]] = None,
     ) -> None:
-        self.runev = threading.Event()
-        self.stopev = threading.Event()
+        self.runev = WakefulEvent()
+        self.stopev = WakefulEvent()
         self._clock = clock
         self._state = _STOPPED
         self._state_changed = threading.Condition()

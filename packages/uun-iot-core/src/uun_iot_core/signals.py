@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Callable, Optional
 
 from .logs import get_logger
@@ -20,9 +21,35 @@ from .logs import get_logger
 if TYPE_CHECKING:
     from .gateway import Gateway
 
-__all__ = ["SignalExit"]
+__all__ = ["SignalExit", "WakefulEvent"]
 
 logger = get_logger(__name__)
+
+#: seconds after which a waiting main thread looks for a signal that it was not woken for
+WAKE_EVERY = 1.0
+
+
+class WakefulEvent(threading.Event):
+    """An event on which the main thread waits without missing signals.
+
+    The system hands a signal to any thread of the process, often to one that is just being
+    created, while Python runs the handler in the main thread and does not wake it. A plain
+    ``wait()`` there would go on for ever; this one wakes up once a second and looks.
+    """
+
+    def wait(self, timeout: Optional[float] = None) -> bool:
+        """Wait until the event is set; return whether it is.
+
+        Args:
+            timeout: seconds to wait at most; None for as long as it takes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            return super().wait(timeout)
+        end = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = WAKE_EVERY if end is None else end - time.monotonic()
+            if super().wait(min(left, WAKE_EVERY)) or (end is not None and left <= WAKE_EVERY):
+                return self.is_set()
 
 
 class SignalExit:
@@ -37,9 +64,10 @@ class SignalExit:
         self._signal: Optional[int] = None
         self.exiting = False  # the main thread has raised `SystemExit`, or is about to
         self._main_waits = False  # the main thread has come to `join` by itself
-        self._interrupting = False  # our own signal to the main thread is on its way
+        self._sent = 0  # how many signals of our own went to the main thread
+        self._noticed = 0  # how many of them it has answered
         self._lock = threading.Lock()  # never taken in a signal handler
-        self._done = threading.Event()
+        self._done = WakefulEvent()
 
     @property
     def requested(self) -> bool:
@@ -65,10 +93,10 @@ class SignalExit:
             _thread.start_new_thread(self._launch, (cleanup,))
         elif self._done.is_set() and not self.exiting:
             self.exiting = True
-            self._interrupting = False
+            self._noticed = self._sent
             raise SystemExit(self.code)
-        elif self._interrupting:
-            self._interrupting = False  # ours; the main thread is at its end by itself already
+        elif self._noticed < self._sent:
+            self._noticed = self._sent  # ours; the main thread is at its end already
         elif sig in (signal.SIGINT, signal.SIGTERM):
             os._exit(128 + sig)
 
@@ -97,17 +125,25 @@ class SignalExit:
             logger.error("stopping after a signal failed", exc_info=True)
         with self._lock:
             main_is_there = threading.main_thread().is_alive()
-            self._interrupting = main_is_there and not self._main_waits
             self._done.set()
             if self._main_waits:
                 return
-        if not main_is_there:
-            self._end_process()
-        elif callable(signal.getsignal(sig)) and hasattr(signal, "pthread_kill"):
-            # interrupts whatever the main thread waits for
-            signal.pthread_kill(threading.main_thread().ident or 0, sig)
+        if main_is_there:
+            self._interrupt_main(sig)
         else:
-            _thread.interrupt_main()
+            self._end_process()
+
+    def _interrupt_main(self, sig: int) -> None:
+        """Interrupt whatever the main thread waits for, until it is on its way out."""
+        main = threading.main_thread()
+        while not self.exiting and main.is_alive():
+            self._sent += 1
+            if callable(signal.getsignal(sig)) and hasattr(signal, "pthread_kill"):
+                signal.pthread_kill(main.ident or 0, sig)
+            else:
+                _thread.interrupt_main()
+            # once more where it came between Python's last look and the beginning of the wait
+            main.join(WAKE_EVERY)
 
     def _end_process(self) -> None:
         """End a process whose main thread has run out; nobody is there to raise in."""
