@@ -16,7 +16,7 @@ import pytest
 
 from uun_iot_storage import Storage, StorageError
 
-from .support import identity, on_disk, run_python
+from .support import identity, on_disk, run_python, snapshot
 
 
 @pytest.fixture
@@ -311,6 +311,22 @@ def test_changes_by_hand_are_saved_with_the_next_backup(path: Path, close: bool)
     assert on_disk(path) == [0, {"a": 2}, 3]
 
 
+def test_a_change_inside_of_an_entry_is_saved_when_it_is_closed(path: Path) -> None:
+    storage = Storage("s", str(path))
+    storage.merge([1, {"a": 1}, 3])
+    storage.data[1]["a"] = 2
+    storage.close()
+    assert snapshot(path) == [1, {"a": 2}, 3]
+
+
+def test_a_change_in_the_middle_is_saved_when_it_is_closed(path: Path) -> None:
+    storage = Storage("s", str(path))
+    storage.merge([1, 2, 3])
+    storage.data[1] = 7
+    storage.close()
+    assert snapshot(path) == [1, 7, 3]
+
+
 def test_an_assigned_list_is_saved_with_the_next_backup(path: Path) -> None:
     storage = Storage("s", str(path))
     storage.merge([1, 2, 3])
@@ -387,7 +403,9 @@ def test_an_entry_changed_to_no_json_does_not_block_the_others(
 ) -> None:
     storage = Storage("s", str(path))
     storage.merge([1, {"a": 1}, 3])
-    storage.data[1]["a"] = {"secret"}
+    with storage.write_lock:
+        storage.data[1]["a"] = {"secret"}
+        storage.data = storage.data  # another list, so that the change is seen at once
     storage.append(4, backup=True)
     assert on_disk(path) == [1, 3, 4]
     assert len(storage) == 4
@@ -396,8 +414,8 @@ def test_an_entry_changed_to_no_json_does_not_block_the_others(
     (error,) = levels(caplog, logging.ERROR)
     assert "position 1" in error and str(path) in error and "secret" not in caplog.text
     storage.data[1]["a"] = 2
-    storage.merge([])
-    assert on_disk(path) == [1, {"a": 2}, 3, 4, 5]
+    storage.merge([6])
+    assert on_disk(path) == [1, {"a": 2}, 3, 4, 5, 6]
 
 
 # -- failures ------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from uun_iot_core.clock import ManualClock
 from uun_iot_storage import Batch, Storage, StorageError
 
+from .support import on_disk
+
 #: a value with a number of its own, which tells equal values apart
 Numbered = Tuple[int, Any]
 
@@ -125,7 +127,9 @@ class StorageMachine(RuleBasedStateMachine):
     def edit_by_hand(self) -> None:
         for value in self.values():
             if isinstance(value, dict):
-                value["a"] = 2
+                with self.storage.write_lock:
+                    value["a"] = 2
+                    self.storage.data = self.storage.data  # says that something was changed
                 return
 
     @rule(limit=st.one_of(st.none(), st.integers(1, 5)))
@@ -197,7 +201,7 @@ class StorageMachine(RuleBasedStateMachine):
     @invariant()
     def the_disk_has_what_was_backed_up(self) -> None:
         if not self.broken:
-            assert json.loads(self.path.read_text()) == self.on_disk
+            assert on_disk(self.path) == self.on_disk
 
 
 class BoundedStorageMachine(StorageMachine):

@@ -307,7 +307,7 @@ def test_nan_from_the_file_does_not_block_sending(tmp_path: Path) -> None:
     batch = storage.take()
     storage.acknowledge(batch, [[float("nan")]])
     assert len(storage) == 1 and math.isnan(storage.data[0][0])
-    assert path.read_text() == "[[NaN]]"
+    assert path.read_text().strip() == "[[NaN]]"
 
 
 def test_threads_append_while_others_send(tmp_path: Path) -> None:

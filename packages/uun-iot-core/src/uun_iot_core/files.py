@@ -7,7 +7,7 @@ import json
 import os
 import weakref
 from types import TracebackType
-from typing import Any, Dict, List, Optional, Type, Union
+from typing import Any, Dict, Iterable, List, Optional, Type, Union
 
 try:
     import fcntl
@@ -17,7 +17,8 @@ except ImportError:  # Windows: no flock; one writer at a time is then the calle
 __all__ = ["StagedFile", "atomic_write", "file_save", "sync_directory"]
 
 PathLike = Union[str, "os.PathLike[str]"]
-
+#: what a file is to hold; in parts where the whole would take much memory
+Content = Union[str, bytes, Iterable[bytes]]
 
 #: errors of file systems that know no locks
 _LOCKLESS = tuple(
@@ -78,7 +79,7 @@ class StagedFile:
 
     Args:
         path: the file to replace; its directory must exist.
-        data: the new content; a string is written as UTF-8.
+        data: the new content, whole or in parts; a string is written as UTF-8.
         mode: permission bits of a new file; by default as the umask has it.
 
     Raises:
@@ -86,12 +87,14 @@ class StagedFile:
             a device.
     """
 
-    def __init__(self, path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+    def __init__(self, path: PathLike, data: Content, mode: Optional[int] = None) -> None:
         self.path = os.path.realpath(path)
         if os.path.exists(self.path) and not os.path.isfile(self.path):
             # replacing a device such as /dev/null would harm the whole machine
             raise OSError(errno.EINVAL, "not a regular file", self.path)
-        self._data = data.encode("utf-8") if isinstance(data, str) else data
+        if isinstance(data, str):
+            data = data.encode("utf-8")
+        self._data: Iterable[bytes] = [data] if isinstance(data, bytes) else data
         directory, name = os.path.split(self.path)
         # One name, not a random one: what a crash leaves behind does not pile up.
         self._temporary = os.path.join(directory, f".{name}.tmp")
@@ -107,7 +110,8 @@ class StagedFile:
             return
         try:
             self._keep_rights(mode)
-            _write_all(self._fd, self._data)
+            for part in self._data:
+                _write_all(self._fd, part)
             os.fsync(self._fd)
         except BaseException:
             self.discard()
@@ -203,11 +207,23 @@ class StagedFile:
     def _overwrite(self) -> None:
         fd = os.open(self.path, os.O_WRONLY | getattr(os, "O_BINARY", 0))
         try:
-            _write_all(fd, self._data)
-            os.ftruncate(fd, len(self._data))
+            written = 0
+            for part in self._data if self._in_place else self._staged_parts():
+                _write_all(fd, part)
+                written += len(part)
+            os.ftruncate(fd, written)
             os.fsync(fd)
         finally:
             os.close(fd)
+
+    def _staged_parts(self) -> Iterable[bytes]:
+        """Read the content back: what it was made from may be used up."""
+        with open(self._temporary, "rb") as file:
+            while True:
+                part = file.read(1 << 20)
+                if not part:
+                    return
+                yield part
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -236,12 +252,12 @@ class StagedFile:
         self.discard()
 
 
-def atomic_write(path: PathLike, data: Union[str, bytes], mode: Optional[int] = None) -> None:
+def atomic_write(path: PathLike, data: Content, mode: Optional[int] = None) -> None:
     """Replace the content of a file, whole and durably.
 
     Args:
         path: the file; its directory must exist.
-        data: the new content; a string is written as UTF-8.
+        data: the new content, whole or in parts; a string is written as UTF-8.
         mode: permission bits of a new file; by default as the umask has it. An existing
             file keeps its own.
 

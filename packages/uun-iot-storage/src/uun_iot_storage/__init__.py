@@ -7,6 +7,15 @@ from uun_iot_core.files import file_save
 from .entries import Batch
 from .errors import StorageError
 from .module import ConfigScopeEnum, Module
+from .stats import StorageStats
 from .storage import Storage
 
-__all__ = ["Batch", "ConfigScopeEnum", "Module", "Storage", "StorageError", "file_save"]
+__all__ = [
+    "Batch",
+    "ConfigScopeEnum",
+    "Module",
+    "Storage",
+    "StorageError",
+    "StorageStats",
+    "file_save",
+]

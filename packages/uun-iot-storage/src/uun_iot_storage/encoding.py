@@ -1,33 +1,60 @@
-"""Entries as JSON: what may be stored, and how a list of entries is written and read."""
+"""Entries as JSON: what may be stored, and how entries are written and read."""
 
 from __future__ import annotations
 
 import json
-from hashlib import blake2b
-from typing import Any, Callable, List, Tuple, TypeVar
+import zlib
+from typing import Any, Callable, Iterator, List, Optional, Sequence, TypeVar
 
-__all__ = ["check_entries", "digest_of", "dump_entries", "parse_entries"]
+__all__ = [
+    "check_entries",
+    "dump_one",
+    "dump_parts",
+    "load_json",
+    "parse_entries",
+    "size_of",
+    "stamp_of",
+]
 
 A = TypeVar("A")
 R = TypeVar("R")
 
+#: entries to a part of a dump: a whole one beside a large list would take its memory again
+_PART = 256
 
-def check_entries(entries: List[Any], allow_nan: bool = False) -> None:
+_CANNOT = (TypeError, ValueError, RecursionError)
+
+
+def stamp_of(text: str) -> int:
+    """Return what an entry's JSON text is told apart by, its size and checksum, as one number."""
+    return len(text) << 32 | zlib.crc32(text.encode("ascii"))
+
+
+def size_of(entry_stamp: int) -> int:
+    """Return the size of the JSON text that a stamp was made of, in bytes."""
+    return entry_stamp >> 32
+
+
+def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[int]:
     """Refuse what a backup file cannot hold.
 
     Args:
         entries: what is about to be stored.
         allow_nan: let NaN and infinities pass, as they do when loaded.
 
+    Returns:
+        The stamps of the entries.
+
     Raises:
         TypeError: an entry is not JSON.
         ValueError: an entry holds NaN or an infinity, refers to itself, or is nested too
             deeply.
     """
+    stamps = []
     for position, entry in enumerate(entries):
         place = f"entry {position} of {len(entries)}" if len(entries) > 1 else "the entry"
         try:
-            json.dumps(entry, allow_nan=allow_nan)
+            stamps.append(stamp_of(json.dumps(entry, allow_nan=allow_nan)))
         except TypeError as exc:
             raise TypeError(
                 f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
@@ -41,24 +68,38 @@ def check_entries(entries: List[Any], allow_nan: bool = False) -> None:
                 f"{place} cannot be stored with a backup file: it holds a number that JSON "
                 "does not have (NaN, infinite, too long), or itself; use null or a string"
             ) from None
+    return stamps
 
 
-def dump_entries(entries: List[Any]) -> Tuple[bytes, List[int]]:
-    """Return entries as a JSON list, and the positions of those that are no JSON.
-
-    The latter are left out: a bad one must not keep the others off the disk.
-    """
+def dump_one(entry: Any) -> Optional[str]:
+    """Return an entry as JSON text; None if it is no JSON (it was changed to that later)."""
     try:
-        return json.dumps(entries).encode("ascii"), []
-    except (TypeError, ValueError, RecursionError):
-        pass  # one by one then
-    texts, refused = [], []
-    for position, entry in enumerate(entries):
+        return _with_room(json.dumps, entry)
+    except _CANNOT:
+        return None
+
+
+def dump_parts(entries: List[Any], refused: List[int]) -> Iterator[bytes]:
+    """Yield entries as a JSON list, in parts.
+
+    Args:
+        entries: the list; it must not change meanwhile.
+        refused: is given the positions of those that are no JSON. They are left out: a bad
+            one must not keep the others off the disk.
+    """
+    opening = "["
+    for begin in range(0, len(entries), _PART):
+        part = entries[begin : begin + _PART]
         try:
-            texts.append(_with_room(json.dumps, entry))
-        except (TypeError, ValueError, RecursionError):
-            refused.append(position)
-    return f"[{', '.join(texts)}]".encode("ascii"), refused
+            text = json.dumps(part)[1:-1]
+        except _CANNOT:  # one by one then
+            texts = [dump_one(entry) for entry in part]
+            refused += [begin + i for i, one in enumerate(texts) if one is None]
+            text = ", ".join(one for one in texts if one is not None)
+        if text:
+            yield (opening + text).encode("ascii")
+            opening = ", "
+    yield b"[]" if opening == "[" else b"]"
 
 
 def parse_entries(content: bytes) -> List[Any]:
@@ -68,7 +109,7 @@ def parse_entries(content: bytes) -> List[Any]:
         ValueError: the content is no JSON list in UTF-8.
         RecursionError: it is nested too deeply.
     """
-    loaded = _with_room(json.loads, content.decode("utf-8").lstrip("\ufeff"))
+    loaded = load_json(content.decode("utf-8").lstrip("\ufeff"))
     if not isinstance(loaded, list):
         raise ValueError(f"it holds no JSON list but a {type(loaded).__name__}")
     return loaded
@@ -89,6 +130,11 @@ def _with_room(function: Callable[[A], R], argument: A) -> R:
             return executor.submit(function, argument).result()
 
 
-def digest_of(content: bytes) -> bytes:
-    """Return what tells one content of a file from another."""
-    return blake2b(content, digest_size=16).digest()
+def load_json(text: str) -> Any:
+    """Return what a JSON text says.
+
+    Raises:
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deeply.
+    """
+    return _with_room(json.loads, text)

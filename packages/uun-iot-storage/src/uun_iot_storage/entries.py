@@ -9,18 +9,36 @@ from __future__ import annotations
 
 from collections import deque
 from operator import is_
-from typing import Any, Deque, Dict, Iterator, List, Sequence, Set, Tuple
+from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
+
+from .encoding import dump_one, size_of, stamp_of
+from .unsaved import Unsaved
 
 __all__ = ["Batch", "Entries", "Slot"]
 
 
 class Slot:
-    """One stored entry, told apart from every equal one."""
+    """One stored entry, told apart from every equal one.
 
-    __slots__ = ("entry",)
+    Args:
+        entry: the entry.
+        since: when it came in, in the clock's monotonic seconds.
+        stamp: of its JSON text, see `encoding.stamp_of`; None while that is not known.
+    """
 
-    def __init__(self, entry: Any) -> None:
+    __slots__ = ("attempts", "entry", "since", "stamp")
+
+    def __init__(self, entry: Any, since: float, stamp: Optional[int] = None) -> None:
         self.entry = entry
+        self.since = since
+        self.stamp = stamp
+        #: how often the server has refused it
+        self.attempts = 0
+
+    def measure(self) -> Optional[int]:
+        """Return the stamp of the entry as it is now; None if it is no JSON."""
+        text = dump_one(self.entry)
+        return None if text is None else stamp_of(text)
 
 
 class Batch:
@@ -48,9 +66,23 @@ class Batch:
     def __repr__(self) -> str:
         return f"<Batch of {len(self)} entries>"
 
+    @property
+    def slots(self) -> Tuple[Slot, ...]:
+        """What the storage knows the entries by."""
+        return self._slots
+
     def belongs_to(self, entries: Entries) -> bool:
         """Was it taken from these entries?"""
         return self._owner is entries
+
+    def part(self, begin: int, end: int) -> Batch:
+        """Return some of the entries as a batch of their own.
+
+        Args:
+            begin: position of the first.
+            end: position behind the last.
+        """
+        return Batch(self._owner, self._slots[begin:end])
 
     def split(self, failed: List[Any]) -> Tuple[Set[Slot], List[Any]]:
         """Tell the sent ones from those that failed.
@@ -118,21 +150,61 @@ class Entries:
 
     def __init__(self) -> None:
         self.data: List[Any] = []
+        self._seen = self.data  # the list that the slots stand for
         self._slots: List[Slot] = []
+        self.unsaved = Unsaved()
+        #: bytes of all entries as JSON text; None as long as nobody has asked
+        self._size: Optional[int] = None
 
-    def replace(self, entries: List[Any]) -> None:
-        """Hold these entries instead, all of them new."""
-        self.data = entries
-        self._slots = [Slot(entry) for entry in entries]
+    # -- looking -----------------------------------------------------------------------
 
-    def sync(self, thorough: bool = False) -> None:
+    def __len__(self) -> int:
+        return len(self._slots)
+
+    @property
+    def oldest(self) -> Optional[Slot]:
+        """The slot of the oldest entry, if there is one."""
+        return self._slots[0] if self._slots else None
+
+    @property
+    def size(self) -> int:
+        """Bytes of all entries as JSON text; what is no JSON counts nothing.
+
+        The first look at it takes long, later ones take no time.
+        """
+        if self._size is None:
+            for slot in self._slots:
+                if slot.stamp is None:
+                    slot.stamp = slot.measure()
+            self._size = _total(self._slots)
+        return self._size
+
+    def surplus(self, max_size: int) -> int:
+        """Return how many of the oldest entries are too many for a size in bytes."""
+        over, count = self.size - max_size, 0
+        while over > 0 and count < len(self._slots):
+            over -= _total(self._slots[count : count + 1])
+            count += 1
+        return count
+
+    # -- changing ----------------------------------------------------------------------
+
+    def replace(self, entries: List[Any], since: float) -> None:
+        """Hold these entries instead, all of them new to us; the disk has them."""
+        self.data = self._seen = entries
+        self._slots = [Slot(entry, since) for entry in entries]
+        self._size = None
+        self.unsaved.forget()
+
+    def sync(self, since: float, thorough: bool = False) -> None:
         """Find out whether the list was changed by hand, and which entries are still there.
 
         Args:
-            thorough: look at every entry, not only at the length and both ends.
+            since: when entries that are new came in.
+            thorough: look at every entry, not only at the list, its length and both ends.
         """
         data, slots = self.data, self._slots
-        if len(data) == len(slots):
+        if data is self._seen and len(data) == len(slots):
             if not data:
                 return
             if thorough:
@@ -143,24 +215,47 @@ class Entries:
         known: Dict[int, Deque[Slot]] = {}
         for slot in slots:
             known.setdefault(id(slot.entry), deque()).append(slot)
+        self._seen = data
         self._slots = []
         for entry in data:
             same = known.get(id(entry))
-            self._slots.append(same.popleft() if same else Slot(entry))
+            self._slots.append(same.popleft() if same else Slot(entry, since))
+        self._size = None
+        self.unsaved.whole = True
 
-    def append(self, entry: Any) -> None:
-        """Add an entry at the end."""
-        self.data.append(entry)
-        self._slots.append(Slot(entry))
+    def add(
+        self,
+        entries: Sequence[Any],
+        since: float,
+        stamps: Optional[Sequence[int]] = None,
+        front: bool = False,
+    ) -> None:
+        """Add entries at the end, or before all others.
 
-    def extend(self, entries: List[Any], front: bool = False) -> None:
-        """Add entries at the end, or before all others."""
+        Args:
+            entries: what to add.
+            since: when they came in.
+            stamps: of each of them, where they are known.
+            front: before all others.
+        """
+        if stamps is None:
+            slots = [Slot(entry, since) for entry in entries]
+        else:
+            slots = [Slot(entry, since, one) for entry, one in zip(entries, stamps)]
         place = 0 if front else len(self.data)
         self.data[place:place] = entries
-        self._slots[place:place] = [Slot(entry) for entry in entries]
+        self._slots[place:place] = slots
+        self.unsaved.added(len(slots), front)
+        if stamps is None:
+            self._size = None
+        elif self._size is not None:
+            self._size += _total(slots)
 
     def drop_oldest(self, count: int) -> None:
         """Remove entries from the front."""
+        self.unsaved.dropped(count, len(self._slots))
+        if self._size is not None:
+            self._size -= _total(self._slots[:count])
         del self.data[:count]
         del self._slots[:count]
 
@@ -170,19 +265,35 @@ class Entries:
         The list that was `data` keeps them: old code empties a storage and merges back
         what it failed to send, which may be that very list.
         """
-        self.replace([])
+        self.unsaved.dropped(len(self._slots), len(self._slots))
+        self.data = self._seen = []
+        self._slots = []
+        self._size = 0
 
     def take(self, count: int) -> Batch:
         """Return the first ``count`` entries as a batch; they stay."""
-        self.sync(thorough=True)
         return Batch(self, self._slots[:count])
 
-    def acknowledge(self, sent: Set[Slot], unmatched: List[Any]) -> None:
-        """Remove what was sent, as far as it is still there; put others in front."""
-        self.sync(thorough=True)
-        if sent:
-            self._slots = [slot for slot in self._slots if slot not in sent]
-            # a new list: who iterates over the old one goes on undisturbed
-            self.data = [slot.entry for slot in self._slots]
-        if unmatched:
-            self.extend(unmatched, front=True)
+    def remove(self, slots: Set[Slot]) -> int:
+        """Remove entries, as far as they are still there; return how many were."""
+        places = [place for place, slot in enumerate(self._slots) if slot in slots]
+        if not places:
+            return 0
+        self.unsaved.removed(places, len(self._slots))
+        if self._size is not None:
+            self._size -= _total(self._slots[place] for place in places)
+        self._slots = [slot for slot in self._slots if slot not in slots]
+        # a new list: who iterates over the old one goes on undisturbed
+        self.data = self._seen = [slot.entry for slot in self._slots]
+        return len(places)
+
+    def changed(self, slots: Iterable[Slot]) -> None:
+        """Note that entries were changed in place: the disk has them as they were."""
+        for slot in slots:
+            slot.stamp = slot.measure()
+            self._size = None
+            self.unsaved.whole = True
+
+
+def _total(slots: Iterable[Slot]) -> int:
+    return sum(size_of(slot.stamp) for slot in slots if slot.stamp is not None)

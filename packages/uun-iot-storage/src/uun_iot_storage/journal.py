@@ -1,22 +1,41 @@
-"""What is on the disk: the backup file of a storage, a JSON list replaced as a whole."""
+"""What is on the disk: the backup file of a storage, a JSON list, and its journal.
+
+The backup file (the snapshot) is replaced as a whole, atomically; the journal beside it,
+``<path>.journal``, holds what has changed since, a line a backup (see `lines`). When the
+journal has outgrown the snapshot, a new snapshot is written, and the rename that puts it in
+place retires the journal (see `snapshot`). So a backup costs one write and one sync of what
+is new, however much is stored.
+
+A journal that was found when the file was opened is read and never continued: a process that
+was killed may have left its name, or the rename of its snapshot, undurable. The first backup
+writes a new snapshot then.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from typing import Any, List, Optional, Tuple, Union
+from typing import Any, List, Optional, Union
 
-from uun_iot_core.files import atomic_write, sync_directory
+from uun_iot_core.files import StagedFile, atomic_write, sync_directory
 from uun_iot_core.logs import get_logger
 
-from .encoding import digest_of, dump_entries, parse_entries
+from .appending import add_to_journal, create_journal, sync_journal
+from .encoding import dump_one, dump_parts
 from .errors import StorageError, reason_of, remedy_for
+from .lines import Header, header_line, line
 from .lock import OpenFile
+from .recovery import Found, Stat, Token, read_backup, stat_of
+from .snapshot import SnapshotText, new_identity
+from .unsaved import Unsaved
 
 __all__ = ["Journal", "UnreadEntries"]
 
 logger = get_logger(__name__)
+
+#: bytes up to which a journal may grow, however small its snapshot is
+FLOOR = 64 * 1024
 
 
 class UnreadEntries(Exception):
@@ -30,8 +49,6 @@ class UnreadEntries(Exception):
 class Journal:
     """The backup file of one storage: loads it, saves to it, and lets go of it.
 
-    Whatever happens, the file is a whole JSON list, the old one or the new one.
-
     Args:
         path: the backup file; its directories and itself are created when opened.
     """
@@ -42,14 +59,29 @@ class Journal:
         if not os.fspath(path):
             raise ValueError("backup_path is empty; give the path of a file, or None")
         self.path = os.path.realpath(path)
-        self._file: Optional[OpenFile] = None
-        self._generation = 0
-        #: digest of what the file held when we last knew
-        self.digest = b""
+        self.journal_path = self.path + ".journal"
+        #: bytes written to the disk by this storage
+        self.written = 0
         #: did the last opening find a readable file?
         self.was_there = False
-        #: False after a failed write: the file may be the old or the new one
-        self._certain = False
+        #: are there lines that are written and not synced?
+        self.is_unsynced = False
+        #: state on the disk when we last knew; None where it is not known
+        self.token: Optional[Token] = None
+        self._file: Optional[OpenFile] = None
+        self._generation = 0
+        #: the snapshot: header of a journal that belongs to it, None if there can be none
+        self._header: Optional[Header] = None
+        self._digest = ""
+        self._snapshot_size = 0
+        self._stat: Optional[Stat] = None
+        #: the journal: identity of the snapshot that the one on the disk belongs to
+        self._journal_of: Optional[str] = None
+        self._found_journal = False  # one that was there when it was opened
+        self._journal_size = 0
+        self._crc = 0
+        self._compact_at = FLOOR
+        self._most = 0  # entries that the snapshot and the lines behind it hold
         #: why a file in the way cannot be read, while it could not be set aside either
         self._damage: Optional[Exception] = None
         #: was it there when it was opened, and could not be read?
@@ -85,10 +117,10 @@ class Journal:
     # -- opening ---------------------------------------------------------------------
 
     def open(self) -> List[Any]:
-        """Lock the file and return the entries in it.
+        """Lock the file and return the entries in it and in its journal.
 
-        What is there and is no JSON list is set aside, with a warning. Where the file
-        cannot be created or locked, that is a warning too: saving will raise.
+        What is there and cannot be read is set aside, with a warning. Where the file cannot
+        be created or locked, that is a warning too: saving will raise.
 
         Raises:
             StorageError: another process has the file, or it is no regular file.
@@ -118,15 +150,14 @@ class Journal:
             obstacle = file.lock()
         except OSError as exc:
             obstacle = exc
-        content, entries = self._read()
-        self.was_there = content is not None
-        self._out_of_reach = isinstance(self._damage, OSError)
-        if content is None and obstacle is None:
+        found = read_backup(self.path, self.journal_path)
+        self._remember(found)
+        self.was_there = found.snapshot is not None
+        self._out_of_reach = isinstance(found.damage, OSError)
+        if found.is_irregular and obstacle is None:
             try:
-                if self._damage is not None:
-                    self._set_aside()
-                file.generation += 1
-                atomic_write(self.path, b"[]")
+                self._set_aside(found)
+                self._write_snapshot(file, found.entries)
             except OSError as exc:
                 obstacle = exc
         if obstacle is not None:
@@ -138,59 +169,68 @@ class Journal:
                 reason_of(obstacle),
                 remedy_for(obstacle),
             )
-        # A file with line breaks was not written by json.dumps as we do: compare content.
-        canonical = content is not None and b"\n" not in content
-        self.digest = digest_of(content) if content and canonical else self.digest_of(entries)
-        self._certain = True
         self._unguarded = obstacle is not None
-        return entries
+        return found.entries
 
-    def _read(self) -> Tuple[Optional[bytes], List[Any]]:
-        """Return the file's bytes and entries; no bytes if it is missing or damaged."""
-        self._damage = None
-        try:
-            with open(self.path, "rb") as file:
-                content = file.read()
-            return content, parse_entries(content)
-        except (FileNotFoundError, NotADirectoryError):
-            pass
-        except (OSError, ValueError, RecursionError) as exc:
-            self._damage = exc
-        return None, []
+    def _remember(self, found: Found) -> None:
+        """Take what was found for the state on the disk."""
+        self._damage = found.damage
+        self.token = found.token
+        self._stat = found.stat
+        self._found_journal = found.journal
+        self._journal_of = found.journal_of
+        self._header = None
+        self._digest = ""
+        self._most = len(found.entries)
+        if found.snapshot is not None:
+            snapshot = found.snapshot
+            self._digest = snapshot.digest
+            if snapshot.identity is None:  # another program lays the same entries out as it likes
+                self._digest = self._digest_of(found.entries[: found.length])
+            else:
+                self._header = Header(snapshot.identity, snapshot.digest, found.length)
+            self._snapshot_size = found.stat[2] if found.stat else 0
 
-    def _set_aside(self) -> None:
-        """Move away what is no backup file; nobody may overwrite it."""
-        aside, number = self.path + ".bad", 1
-        while os.path.lexists(aside):
-            number += 1
-            aside = f"{self.path}.bad.{number}"
-        reason, self._damage = self._damage, None
-        try:
-            os.rename(self.path, aside)
-        except FileNotFoundError:
-            return  # someone has moved it away
-        except OSError:
-            self._damage = reason
-            raise
-        logger.warning(
-            "backup file %s cannot be read (%s): set aside as %s, the storage starts empty",
-            self.path,
-            reason_of(reason),
-            aside,
-        )
+    def _set_aside(self, found: Found) -> None:
+        """Move away what cannot be read; nobody may overwrite it."""
+        if found.damage is not None:
+            aside = _free_name(self.path)
+            if _rename(self.path, aside):
+                logger.warning(
+                    "backup file %s cannot be read (%s): set aside as %s, the storage starts %s",
+                    self.path,
+                    reason_of(found.damage),
+                    aside,
+                    "with what its journal added" if found.entries else "empty",
+                )
+            self._damage = found.damage = None
+        if found.journal_damage is not None:
+            aside = _free_name(self.journal_path)
+            if _rename(self.journal_path, aside):
+                logger.warning("journal %s is set aside as %s", self.journal_path, aside)
+            found.journal_damage = None
+        if found.rest:
+            aside = _free_name(self.journal_path)
+            atomic_write(aside, found.rest, 0o600)
+            logger.warning("the damaged part of %s is kept as %s", self.journal_path, aside)
+            found.rest = b""
         sync_directory(os.path.dirname(self.path))
 
     # -- saving ----------------------------------------------------------------------
 
-    def save(self, entries: List[Any], closing: bool = False) -> None:
-        """Put these entries on the disk, durably; write nothing if they are there already.
+    def save(
+        self, entries: List[Any], unsaved: Unsaved, closing: bool = False, sync: bool = True
+    ) -> None:
+        """Put these entries on the disk; write nothing if they are there already.
 
         Entries that someone has changed to what is no JSON are left out, and logged once.
 
         Args:
             entries: all of them.
-            closing: nothing was added: a storage with nothing new need not care that
-                another one has written.
+            unsaved: how the disk differs from them; brought up to date.
+            closing: leave no journal behind. And nothing was added: a storage with nothing
+                new need not care that another one has written.
+            sync: make it durable; else a line may be left to `sync`.
 
         Raises:
             StorageError: they could not be written, or must not be: the file is closed, or
@@ -201,53 +241,99 @@ class Journal:
         if file is None:
             raise StorageError(self.path, "the storage is closed", "reopen it before saving")
         with file.turn():
-            self._save(file, entries, closing)
+            self._save(file, entries, unsaved, closing, sync)
 
-    def _save(self, file: OpenFile, entries: List[Any], closing: bool) -> None:
-        content = self._serialise(entries)
-        digest = digest_of(content)
-        unchanged = self._certain and digest == self.digest
-        behind = self._generation != file.generation
-        if unchanged and (closing or not behind) and (not entries or os.path.exists(self.path)):
+    def _save(
+        self, file: OpenFile, entries: List[Any], unsaved: Unsaved, closing: bool, sync: bool
+    ) -> None:
+        is_behind = self._generation != file.generation
+        if not unsaved and self._is_done(file, entries, closing, is_behind):
             return
-        if behind:
+        if is_behind:
             raise StorageError(
                 self.path,
                 "another storage of this process has written it since this one loaded it",
                 "use one storage a file, or close this one and open it again",
             )
         try:
-            _make_directories(os.path.dirname(self.path))
-            obstacle = file.lock()
-            if obstacle is not None:
-                raise obstacle
-            if self._unguarded:
-                self._check_guard()
+            self._prepare(file)
             file.generation += 1
             self._generation = file.generation
-            self._certain = False
-            if self._damage is not None:
-                self._set_aside()
-            atomic_write(self.path, content)
+            if closing or unsaved.whole or not unsaved or not self._can_continue(file):
+                complete = self._write_snapshot(file, entries)
+            else:
+                complete = self._add_line(file, entries, unsaved, sync)
         except OSError as exc:
+            if closing and not unsaved:
+                logger.warning(
+                    "backup file %s cannot be replaced (%s): all is stored, part of it in %s",
+                    self.path,
+                    reason_of(exc),
+                    self.journal_path,
+                )
+                return
+            if file.journal_fd < 0:
+                unsaved.whole = True  # what is on the disk is not known
+                self.token = None
             raise self._error(exc) from exc
-        self.digest, self._certain = digest, True
+        unsaved.forget()
+        unsaved.whole = not complete  # positions would differ from those on the disk
 
-    def _check_guard(self) -> None:
+    def _is_done(self, file: OpenFile, entries: List[Any], closing: bool, is_behind: bool) -> bool:
+        """Is there nothing to save, though someone asks for it?"""
+        if not closing:
+            return not is_behind and self._is_intact(file)
+        if is_behind:
+            return True
+        if self._found_journal or file.journal_fd >= 0:
+            # others of this process, a module made anew for instance, have loaded what is there
+            # and would find it changed, though it is the same
+            return file.is_shared
+        return self.holds(entries) and (not entries or os.path.exists(self.path))
+
+    def _prepare(self, file: OpenFile) -> None:
+        if not os.path.isdir(os.path.dirname(self.path)):
+            _make_directories(os.path.dirname(self.path))
+        obstacle = file.lock()
+        if obstacle is not None:
+            raise obstacle
+        if self._unguarded:
+            found = self._check_guard()
+            if found.is_irregular:
+                self._set_aside(found)
+            self._unguarded = False
+
+    def _check_guard(self) -> Found:
         """Do not overwrite what another process wrote before the lock could be taken."""
-        found, entries = self._read()
-        if found is not None and self._out_of_reach:
+        found = read_backup(self.path, self.journal_path)
+        if found.snapshot is not None and self._out_of_reach:
             # it was out of reach when it was opened (no descriptor left, say): now it is read
+            self._remember(found)
             self._out_of_reach = self._unguarded = False
-            self.digest = self.digest_of(entries)
-            raise UnreadEntries(entries)
-        if found is not None and not self.holds(entries):
+            raise UnreadEntries(found.entries)
+        if found.snapshot is not None and found.token != self.token:
             raise StorageError(
                 self.path,
                 "it was changed since it was loaded, when it could not be locked",
                 "close this storage and open it again",
             )
-        self._unguarded = False
+        self._remember(found)
+        return found
+
+    def _is_intact(self, file: OpenFile) -> bool:
+        """Are the files still those that we know? Someone may have removed or replaced them."""
+        try:
+            if self._stat is None or stat_of(os.stat(self.path)) != self._stat:
+                return False
+            if file.journal_fd < 0:
+                return True
+            journal = os.fstat(file.journal_fd)
+            return journal.st_nlink > 0 and journal.st_size == self._journal_size
+        except OSError:
+            return False
+
+    def _can_continue(self, file: OpenFile) -> bool:
+        return self._header is not None and not self._found_journal and self._is_intact(file)
 
     def _error(self, exc: OSError) -> StorageError:
         return StorageError(
@@ -257,8 +343,123 @@ class Journal:
             remedy_for(exc),
         )
 
-    def _serialise(self, entries: List[Any]) -> bytes:
-        content, refused = dump_entries(entries)
+    # -- a line ----------------------------------------------------------------------
+
+    def _add_line(self, file: OpenFile, entries: List[Any], unsaved: Unsaved, sync: bool) -> bool:
+        text = dump_one(unsaved.changes(entries))
+        if text is None:  # someone has changed an entry to what is no JSON
+            return self._write_snapshot(file, entries)
+        try:
+            self._write_line(file, text, sync)
+        except OSError as exc:
+            # a new snapshot may be the way out: after a failed sync it is the only one, and
+            # where there is no space left, it is smaller if much has gone meanwhile
+            if file.journal_fd >= 0 and len(entries) * 2 >= self._most:
+                raise
+            logger.warning(
+                "journal %s cannot be written (%s): a new backup file is",
+                self.journal_path,
+                reason_of(exc),
+            )
+            return self._write_snapshot(file, entries)
+        self._most += unsaved.front + unsaved.end
+        if self._is_outgrown(entries):
+            return self._compact(file, entries)
+        return True
+
+    def _write_line(self, file: OpenFile, text: str, sync: bool) -> None:
+        assert self._header is not None
+        if file.journal_fd >= 0:
+            content, crc = line(text, self._crc)
+            add_to_journal(file, content, self._journal_size, sync)
+            self.is_unsynced = not sync
+        else:
+            head, crc = header_line(self._header)
+            content, crc = line(text, crc)
+            content = head + content
+            create_journal(file, self.journal_path, content)
+            self._journal_of = self._header.snapshot
+            self._journal_size = 0
+            self.is_unsynced = False
+        self._crc = crc
+        self._journal_size += len(content)
+        self.written += len(content)
+        self.token = self._header.digest, self._header.snapshot, crc
+
+    def sync(self) -> None:
+        """Make durable what was written without a sync.
+
+        Raises:
+            OSError: the journal is given up; save everything.
+        """
+        file = self._file
+        if file is None or self.is_inherited:
+            return
+        with file.turn():
+            if self.is_unsynced and self._generation == file.generation:
+                self.is_unsynced = False
+                sync_journal(file)
+
+    # -- a snapshot ------------------------------------------------------------------
+
+    def _is_outgrown(self, entries: List[Any]) -> bool:
+        if self._journal_size > max(self._compact_at, self._snapshot_size):
+            return True
+        # drained: else a large snapshot of what has long been sent would stay for long
+        return len(entries) * 8 < self._most and self._snapshot_size > self._compact_at
+
+    def _compact(self, file: OpenFile, entries: List[Any]) -> bool:
+        """Write a new snapshot where that is possible; the line before it is safe anyhow."""
+        try:
+            return self._write_snapshot(file, entries)
+        except OSError as exc:
+            self._compact_at = self._journal_size + max(FLOOR, self._snapshot_size)
+            logger.warning(
+                "backup file %s cannot be replaced now (%s); its journal grows on", self.path, exc
+            )
+            # where the replacement itself failed, the journal is of no use any more
+            return file.journal_fd >= 0
+
+    def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> bool:
+        """Replace the backup file; return whether all entries are in it."""
+        refused: List[int] = []
+        previous = self._journal_of
+        if previous is None and self._header is not None:
+            previous = self._header.snapshot
+        text = SnapshotText(dump_parts(entries, refused), new_identity(), previous)
+        with StagedFile(self.path, text) as staged:
+            # whatever happens to the rename: the journal has come to its end
+            self._header = self.token = self._stat = None
+            file.generation += 1
+            self._generation = file.generation
+            file.close_journal()
+            staged.commit()
+        self.written += text.size
+        self._stat = stat_of(os.stat(self.path))
+        self._header = Header(text.identity, text.digest, len(entries) - len(refused))
+        self._digest = text.digest
+        self._snapshot_size = text.size
+        self.token = text.digest, text.identity, None
+        self._most = len(entries)
+        self._compact_at = FLOOR
+        self._journal_size = 0
+        self.is_unsynced = False
+        self._remove_journal()
+        self._report(entries, refused)
+        return not refused
+
+    def _remove_journal(self) -> None:
+        try:
+            os.unlink(self.journal_path)
+        except FileNotFoundError:
+            pass
+        except OSError:
+            self._found_journal = True  # it is retired; the next snapshot says so again
+            return
+        self._found_journal = False
+        self._journal_of = None
+
+    def _report(self, entries: List[Any], refused: List[int]) -> None:
         for position in refused:
             if not any(entries[position] is known for known in self._reported):
                 logger.error(
@@ -268,15 +469,16 @@ class Journal:
                     position,
                 )
         self._reported = [entries[position] for position in refused]
-        return content
-
-    def digest_of(self, entries: List[Any]) -> bytes:
-        """Return the digest that a file with these entries has."""
-        return digest_of(self._serialise(entries))
 
     def holds(self, entries: List[Any]) -> bool:
-        """Are these the entries that the file held when we last knew?"""
-        return self.digest_of(entries) == self.digest
+        """Are these the entries that the snapshot holds?"""
+        return self._digest_of(entries) == self._digest
+
+    def _digest_of(self, entries: List[Any]) -> str:
+        text = SnapshotText(dump_parts(entries, []), new_identity(), None)
+        for _ in text:
+            pass
+        return text.digest
 
     # -- letting go ------------------------------------------------------------------
 
@@ -286,10 +488,21 @@ class Journal:
         if file is None or self.is_inherited:
             return
         with file.turn():
-            self._file = None
-            file.leave()
+            self._leave(file)
 
-    def abandon(self, entries: List[Any]) -> None:
+    def _leave(self, file: OpenFile) -> None:
+        self._file = None
+        if self._generation == file.generation and not self._found_journal:
+            if self.is_unsynced:
+                self.is_unsynced = False
+                try:
+                    sync_journal(file)
+                except OSError as exc:
+                    logger.error("journal %s may be incomplete: %s", self.journal_path, exc)
+            file.close_journal()  # where others stay, it stays too, and is found by the next
+        file.leave()
+
+    def abandon(self, entries: List[Any], unsaved: Unsaved) -> None:
         """Save and let go on behalf of the garbage collection: never wait, never raise."""
         if self._file is None or self.is_inherited:
             return
@@ -297,14 +510,30 @@ class Journal:
 
         def close() -> None:
             try:
-                self._save(file, entries, closing=True)
+                self._save(file, entries, unsaved, closing=True, sync=True)
             except Exception as exc:
                 logger.error("entries of a storage that was not closed are not saved: %s", exc)
             finally:
-                self._file = None
-                file.leave()
+                self._leave(file)
 
         file.abandon(close)
+
+
+def _free_name(path: str) -> str:
+    """Return a name beside a file for setting it aside, not taken yet."""
+    aside, number = path + ".bad", 1
+    while os.path.lexists(aside):
+        number += 1
+        aside = f"{path}.bad.{number}"
+    return aside
+
+
+def _rename(path: str, aside: str) -> bool:
+    try:
+        os.rename(path, aside)
+    except FileNotFoundError:
+        return False  # someone has moved it away
+    return True
 
 
 def _make_directories(directory: str) -> None:

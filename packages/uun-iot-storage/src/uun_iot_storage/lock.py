@@ -47,6 +47,8 @@ class OpenFile:
         self._users = 0
         self._retired = False
         self._lock_fd = -1
+        #: the journal that is being written; here, since a forked child must close it
+        self.journal_fd = -1
         self._mutex = threading.Lock()
         self._abandoned: Deque[Callable[[], None]] = deque()
 
@@ -82,6 +84,7 @@ class OpenFile:
         self._retired = True
         if _files.get(self.path) is self:
             del _files[self.path]
+        self.close_journal()
         self._unlock()
 
     @contextmanager
@@ -150,6 +153,17 @@ class OpenFile:
             )
         return None
 
+    @property
+    def is_shared(self) -> bool:
+        """Do several storages of this process have it open?"""
+        return self._users > 1
+
+    def close_journal(self) -> None:
+        """Close the journal, if it is open."""
+        fd, self.journal_fd = self.journal_fd, -1
+        if fd >= 0:
+            os.close(fd)
+
     def _unlock(self) -> None:
         if fcntl is not None and self._lock_fd >= 0:
             try:
@@ -180,8 +194,9 @@ def _watch_forks() -> None:
 def _let_go_in_child() -> None:
     """Close the inherited locks, which the parent keeps: the child must not outlive them."""
     for file in _files.values():
-        try:
-            file._close_lock()
-        except OSError:
-            pass  # the parent was just closing it
+        for close in (file._close_lock, file.close_journal):
+            try:
+                close()
+            except OSError:
+                pass  # the parent was just closing it
     _files.clear()

@@ -5,34 +5,40 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 from types import TracebackType
-from typing import Any, Iterator, List, Optional, Type
+from typing import Any, Iterator, List, Optional, Sequence, Set, Type
 
 from uun_iot_core.clock import SYSTEM_CLOCK, Clock
 from uun_iot_core.logs import get_logger
 
+from .bounds import Bounds
+from .deadletters import add_dead_letters
 from .encoding import check_entries
-from .entries import Batch, Entries
+from .entries import Batch, Entries, Slot
 from .errors import StorageError
 from .journal import Journal, UnreadEntries
+from .stats import StorageStats
+from .syncing import DelayedSync, check_interval
 
 __all__ = ["Storage"]
 
 logger = get_logger(__name__)
-
-#: seconds between two warnings about dropped entries
-_DROP_WARNING_INTERVAL = 60.0
 
 
 class Storage:
     """A thread-safe list of entries, oldest first, with an optional backup file.
 
     - The list can be saved to a JSON file and is loaded from there.
-    - Its length can be limited; then the oldest entries go.
+    - Its length and its size can be limited; then the oldest entries go.
     - Entries can be taken for sending and acknowledged afterwards, see `take`.
 
     An entry is safe from crashes and power cuts once `append` with ``backup=True`` or
     `merge` has returned. Entries appended without are saved with the next backup, and at
     `close`. One process at a time writes a backup file; a forked child does not inherit it.
+
+    While the storage is open, what is new stands in a journal beside the backup file,
+    ``<path>.journal``; `close` brings the backup file up to date and removes the journal.
+    Together they take up to about twice the bytes of the entries, three times for the
+    moment in which the backup file is replaced, and 64 KiB.
 
     A context manager: leaving the block closes it.
 
@@ -46,11 +52,20 @@ class Storage:
         backup_path: the backup file; None for none. Directories and file are created. What
             is there is loaded; if it is no JSON list, it is set aside as ``<path>.bad``.
         maxlen: largest number of entries, the oldest are dropped; 0 for no limit.
-        clock: spaces the warnings about dropped entries.
+        max_bytes: largest size of all entries as JSON text, in bytes; the oldest are
+            dropped. 0 for no limit. With it, entries must be JSON also without a backup file.
+        max_attempts: how often the server may refuse an entry, see `acknowledge`, before it
+            is set aside in ``<path>.dead``; 0 for any number.
+        sync_interval: seconds between two syncs of the journal; 0 syncs each backup. With
+            more, the promise above is weaker: `kill -9` still loses nothing, but a power
+            cut may lose the backups of the last so many seconds. It saves flash memory
+            where entries come in faster than that.
+        clock: spaces the warnings about dropped entries, and the syncs; for `stats`.
 
     Raises:
         StorageError: another process has the backup file open, or it is no regular file.
-        TypeError, ValueError: an argument is of the wrong type, or ``maxlen`` is negative.
+        TypeError, ValueError: an argument is of the wrong type, or negative; or
+            ``max_attempts`` is given without a backup file.
     """
 
     #: for changes of `data` that take more than one call; not reentrant: the methods of the
@@ -63,32 +78,36 @@ class Storage:
         backup_path: Optional[str],
         maxlen: int = 0,
         *,
+        max_bytes: int = 0,
+        max_attempts: int = 0,
+        sync_interval: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._journal: Optional[Journal] = None
-        if isinstance(maxlen, bool) or not isinstance(maxlen, int):
-            raise TypeError(
-                f"maxlen of storage `{storage_id}` must be an integer, got {type(maxlen).__name__}"
-            )
-        if maxlen < 0:
+        self._bounds = Bounds(storage_id, maxlen, max_bytes, clock)
+        check_interval(storage_id, sync_interval)
+        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int):
+            raise TypeError(f"max_attempts of storage `{storage_id}` must be an integer")
+        if max_attempts < 0 or (max_attempts and backup_path is None):
             raise ValueError(
-                f"maxlen of storage `{storage_id}` must be 0 (no limit) or more, got {maxlen}"
+                f"max_attempts of storage `{storage_id}` must be 0, or more together with a "
+                "backup_path, since what is set aside needs a file"
             )
         self.storage_id = storage_id
         self.backup_path = backup_path
-        self.maxlen = maxlen
-        #: how many entries the limit has dropped since the storage was made
-        self.dropped = 0
+        self.max_attempts = max_attempts
         self.write_lock = threading.Lock()
         self._clock = clock
         self._entries = Entries()
-        self._unreported_drops = 0
-        self._drops_reported_at: Optional[float] = None
+        self._appended = self._sent = self._failed = self._set_aside = 0
+        self._delayed: Optional[DelayedSync] = None
         if backup_path is not None:
             journal = Journal(backup_path)
-            self._entries.replace(journal.open())
+            self._entries.replace(journal.open(), clock.monotonic())
             self._journal = journal
-        self._trim()
+            if sync_interval:
+                self._delayed = DelayedSync(sync_interval, self._sync, storage_id, clock)
+        self._bounds.trim(self._entries)
 
     # -- reading ---------------------------------------------------------------------
 
@@ -96,8 +115,11 @@ class Storage:
     def data(self) -> List[Any]:
         """The live list of entries, oldest first.
 
-        It may be changed by hand under `write_lock`; the next backup saves it as it is
-        then. A list assigned to it is copied.
+        It may be changed by hand under `write_lock`; the next backup notices when its length
+        or an end has changed, and saves all. What else was replaced is noticed by `take`, by
+        `acknowledge` and at `close`, and what was changed inside of an entry when sending it
+        fails and at `close`. A list assigned to it is copied, and saved with the next backup
+        in any case.
         """
         return self._entries.data
 
@@ -105,6 +127,16 @@ class Storage:
     def data(self, entries: List[Any]) -> None:
         _require_list(entries, "data")
         self._entries.data = list(entries)
+
+    @property
+    def maxlen(self) -> int:
+        """Largest number of entries; 0 for no limit."""
+        return self._bounds.maxlen
+
+    @property
+    def dropped(self) -> int:
+        """How many entries the limits have dropped since the storage was made."""
+        return self._bounds.dropped
 
     def is_empty(self) -> bool:
         """Is the storage an empty list?"""
@@ -117,6 +149,28 @@ class Storage:
         return (
             f"<Storage {self.storage_id!r}: {len(self)} entries, backup file {self.backup_path!r}>"
         )
+
+    def stats(self) -> StorageStats:
+        """Return figures of the storage, see `StorageStats`.
+
+        The first call looks at each entry, which takes some seconds for a million of them.
+        """
+        with self.write_lock:
+            entries, now = self._entries, self._clock.monotonic()
+            entries.sync(now)
+            oldest = entries.oldest
+            return StorageStats(
+                entries=len(entries),
+                bytes=entries.size,
+                oldest_age=None if oldest is None else now - oldest.since,
+                appended=self._appended,
+                sent=self._sent,
+                failed=self._failed,
+                dropped=self._bounds.dropped,
+                set_aside=self._set_aside,
+                bytes_written=0 if self._journal is None else self._journal.written,
+                autonomy_hours=self._bounds.autonomy_hours(entries),
+            )
 
     # -- changing --------------------------------------------------------------------
 
@@ -131,16 +185,10 @@ class Storage:
         Raises:
             TypeError: there is a backup file and the entry is not JSON; nothing changed.
             ValueError: there is a backup file and the entry holds NaN, an infinity or
-                itself; nothing changed.
+                itself, or it is larger than the storage may be; nothing changed.
             StorageError: the backup failed; the entry is in memory, for the next backup.
         """
-        if self._journal is not None:
-            check_entries([data])
-        with self._exclusive():
-            self._entries.append(data)
-            self._trim()
-            if backup:
-                self._backup()
+        self._add([data], new_data=True, backup=backup)
 
     def merge(self, data: List[Any], new_data: bool = True, backup: bool = True) -> None:
         """Add the entries of another list. Thread-safe.
@@ -155,18 +203,29 @@ class Storage:
             TypeError: no list, or there is a backup file and an entry is not JSON; nothing
                 changed.
             ValueError: there is a backup file and an entry holds NaN, an infinity or
-                itself; nothing changed.
+                itself, or is larger than the storage may be; nothing changed.
             StorageError: the backup failed; the entries are in memory, for the next backup.
         """
         _require_list(data, "data")
-        entries = list(data)
-        if self._journal is not None:
-            check_entries(entries)
-        with self._exclusive():
-            self._entries.extend(entries, front=not new_data)
-            self._trim()
+        self._add(list(data), new_data, backup)
+
+    def _add(self, entries: List[Any], new_data: bool, backup: bool) -> None:
+        stamps = self._check(entries)
+        with self._exclusive() as now:
+            self._entries.add(entries, now, stamps, front=not new_data)
+            self._appended += len(entries)
+            if new_data and entries:
+                self._bounds.came_in(stamps, len(entries))
+            self._bounds.trim(self._entries)
             if backup:
                 self._backup()
+
+    def _check(self, entries: List[Any]) -> Optional[Sequence[int]]:
+        if self._journal is None and not self._bounds.max_bytes:
+            return None
+        stamps = check_entries(entries)
+        self._bounds.refuse(stamps)
+        return stamps
 
     def empty(self) -> None:
         """Remove all entries, also from the backup file. Thread-safe.
@@ -186,15 +245,13 @@ class Storage:
         """
         if self.write_lock.acquire(blocking=False):
             try:
-                self._entries.sync()
-                self._trim()
+                self._entries.sync(self._clock.monotonic())
+                self._bounds.trim(self._entries)
             finally:
                 self.write_lock.release()
-        elif self.maxlen:
+        else:
             # The caller holds the lock, or another thread does; one step serves both.
-            before = len(self)
-            del self._entries.data[: -self.maxlen]
-            self._count_dropped(max(0, before - self.maxlen))
+            self._bounds.trim_by_hand(self._entries.data)
 
     # -- sending ---------------------------------------------------------------------
 
@@ -224,10 +281,15 @@ class Storage:
                 raise TypeError(f"limit must be an integer or None, got {type(limit).__name__}")
             if limit < 1:
                 raise ValueError(f"limit must be 1 or more, or None for all, got {limit}")
-        with self._exclusive():
-            return self._entries.take(len(self) if limit is None else limit)
+        with self._exclusive(thorough=True):
+            batch = self._entries.take(len(self) if limit is None else limit)
+        if self._journal is not None:
+            for slot in batch.slots:  # so that a change while they are sent is noticed
+                if slot.stamp is None and isinstance(slot.entry, (dict, list)):
+                    slot.stamp = slot.measure()
+        return batch
 
-    def acknowledge(self, batch: Batch, failed: List[Any]) -> None:
+    def acknowledge(self, batch: Batch, failed: List[Any], *, refused: bool = False) -> None:
         """Remove the entries of a batch that were sent, exactly those. Thread-safe.
 
         What failed stays at its place. What has left the storage meanwhile (the limit
@@ -240,6 +302,9 @@ class Storage:
             failed: the entries that were not sent: those of the batch, or equal ones, in
                 any order. Each stands for one entry. What matches none (because it was
                 changed, say) goes in front of all entries.
+            refused: the server was there and did not want what failed. That counts against
+                an entry; after ``max_attempts`` times it is set aside. Leave it False where
+                the network failed: an outage must not set anything aside.
 
         Raises:
             TypeError: ``failed`` is no list, or holds a new entry that is not JSON while
@@ -252,12 +317,21 @@ class Storage:
             raise ValueError(f"the batch was not taken from storage `{self.storage_id}`")
         _require_list(failed, "failed")
         sent, unmatched = batch.split(failed)
-        if self._journal is not None:
+        left = [slot for slot in batch.slots if slot not in sent]
+        stamps: Optional[Sequence[int]] = None
+        changed: List[Slot] = []
+        if self._journal is not None or self._bounds.max_bytes:
             # NaN may pass: it came from the file, or the original is in the storage already
-            check_entries(unmatched, allow_nan=True)
-        with self._exclusive():
-            self._entries.acknowledge(sent, unmatched)
-            self._trim()
+            stamps = check_entries(unmatched, allow_nan=True)
+            changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
+        aside = self._put_aside(left) if refused and self.max_attempts else set()
+        with self._exclusive(thorough=True) as now:
+            self._entries.changed(changed)
+            self._sent += self._entries.remove(sent | aside) - len(aside)
+            self._failed += len(failed)
+            self._set_aside += len(aside)
+            self._entries.add(unmatched, now, stamps, front=True)
+            self._bounds.trim(self._entries)
             try:
                 self._backup()
             except StorageError as exc:
@@ -266,6 +340,37 @@ class Storage:
                     self.storage_id,
                     exc,
                 )
+
+    def _put_aside(self, refused: List[Slot]) -> Set[Slot]:
+        """Count a refusal of each entry, and save those with too many as dead letters."""
+        for slot in refused:
+            slot.attempts += 1
+        dead = [slot for slot in refused if slot.attempts >= self.max_attempts]
+        if not dead or self._journal is None:
+            return set()
+        path = self._journal.path + ".dead"
+        try:
+            add_dead_letters(path, [(slot.entry, slot.attempts) for slot in dead])
+        except (OSError, TypeError, ValueError) as exc:
+            logger.error(
+                "storage `%s`: %d entries that the server keeps refusing cannot be set aside in "
+                "%s (%s); they stay",
+                self.storage_id,
+                len(dead),
+                path,
+                type(exc).__name__ if isinstance(exc, (TypeError, ValueError)) else exc,
+            )
+            return set()
+        logger.warning(
+            "storage `%s`: the server has refused %d entries %d times; they are set aside in %s, "
+            "%d in all",
+            self.storage_id,
+            len(dead),
+            self.max_attempts,
+            path,
+            self._set_aside + len(dead),
+        )
+        return set(dead)
 
     # -- opening and closing ---------------------------------------------------------
 
@@ -282,6 +387,9 @@ class Storage:
             return
         with self.write_lock:
             if journal.is_open:
+                if self._delayed is not None:
+                    self._delayed.cancel()
+                self._entries.sync(self._clock.monotonic(), thorough=True)
                 try:
                     self._save(journal, closing=True)
                 finally:
@@ -303,23 +411,28 @@ class Storage:
         with self.write_lock:
             if journal.is_open:
                 return
-            known = journal.digest
+            known = journal.token
             loaded = journal.open()
-            if journal.digest == known or not journal.was_there:
+            now = self._clock.monotonic()
+            self._entries.sync(now, thorough=True)
+            unsaved = self._entries.unsaved
+            if known is not None and journal.token == known:
+                return  # as we left it
+            if not journal.was_there or loaded == self._entries.data:
+                unsaved.whole = True
                 return
-            stored = self._entries.data
-            if journal.holds(stored):
-                return
-            if journal.digest_of(stored) != known:
+            if unsaved or known is None:
                 logger.warning(
                     "storage `%s`: %s was changed while this storage was closed and had unsaved "
                     "entries: both are kept, some entries may be twice",
                     self.storage_id,
                     journal.path,
                 )
-                loaded = loaded + stored
-            self._entries.replace(loaded)
-            self._trim()
+                self._entries.add(loaded, now, front=True)
+                unsaved.whole = True
+            else:
+                self._entries.replace(loaded, now)
+            self._bounds.trim(self._entries)
 
     def __enter__(self) -> Storage:
         return self
@@ -335,26 +448,31 @@ class Storage:
     def __del__(self) -> None:
         journal = getattr(self, "_journal", None)  # absent if the constructor failed early
         if journal is not None:
-            journal.abandon(self._entries.data)
+            self._entries.sync(0.0, thorough=True)
+            journal.abandon(self._entries.data, self._entries.unsaved)
 
     # -- within the lock ---------------------------------------------------------------
 
     @contextmanager
-    def _exclusive(self) -> Iterator[None]:
+    def _exclusive(self, thorough: bool = False) -> Iterator[float]:
+        """Hold the lock; gives the time."""
         if self._journal is not None:
             # before the lock, which a forked child may have inherited locked
             self._journal.check_process()
         with self.write_lock:
-            self._entries.sync()
-            yield
+            now = self._clock.monotonic()
+            self._entries.sync(now, thorough)
+            yield now
 
     def _backup(self) -> None:
         if self._journal is not None:
             self._save(self._journal)
 
     def _save(self, journal: Journal, closing: bool = False) -> None:
+        delayed, entries = self._delayed, self._entries
+        sync = delayed is None or delayed.is_due()
         try:
-            journal.save(self._entries.data, closing)
+            journal.save(entries.data, entries.unsaved, closing, sync)
         except UnreadEntries as unread:
             logger.warning(
                 "storage `%s`: the backup file could not be read at first; its %d entries are put "
@@ -362,33 +480,34 @@ class Storage:
                 self.storage_id,
                 len(unread.entries),
             )
-            self._entries.extend(unread.entries, front=True)
-            self._trim()
-            journal.save(self._entries.data, closing)
+            entries.add(unread.entries, self._clock.monotonic(), front=True)
+            entries.unsaved.whole = True
+            self._bounds.trim(entries)
+            journal.save(entries.data, entries.unsaved, closing, sync)
+        if delayed is not None:
+            delayed.note(journal.is_unsynced)
 
-    def _trim(self) -> None:
-        surplus = len(self) - self.maxlen
-        if self.maxlen and surplus > 0:
-            self._entries.drop_oldest(surplus)
-            self._count_dropped(surplus)
-
-    def _count_dropped(self, count: int) -> None:
-        if not count:
-            return
-        self.dropped += count
-        self._unreported_drops += count
-        now = self._clock.monotonic()
-        last = self._drops_reported_at
-        if last is not None and now - last < _DROP_WARNING_INTERVAL:
-            return
-        logger.warning(
-            "storage `%s` is full (limit %d): dropped %d of the oldest entries, %d in all",
-            self.storage_id,
-            self.maxlen,
-            self._unreported_drops,
-            self.dropped,
-        )
-        self._unreported_drops, self._drops_reported_at = 0, now
+    def _sync(self) -> None:
+        """Make durable what was written without; called in a timer's thread."""
+        journal = self._journal
+        assert journal is not None
+        with self.write_lock:
+            if not journal.is_open:
+                return
+            try:
+                journal.sync()
+                if self._delayed is not None:
+                    self._delayed.note(is_unsynced=False)
+                return
+            except OSError as exc:
+                logger.error("storage `%s`: syncing failed: %s", self.storage_id, exc)
+            self._entries.unsaved.whole = True
+            try:
+                self._save(journal)
+            except StorageError as exc:
+                logger.error("storage `%s`: %s", self.storage_id, exc)
+                if self._delayed is not None:
+                    self._delayed.note(is_unsynced=True)  # try again
 
 
 def _require_list(value: Any, name: str) -> None:

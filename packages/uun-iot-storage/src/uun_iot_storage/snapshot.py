@@ -1,0 +1,106 @@
+"""The text of a backup file: a JSON list, and behind it, as white space, which one it is.
+
+A journal holds what happened since one certain snapshot. Its header names that snapshot by
+a random identity, which stands behind the JSON list: a line of 64 blanks, a space for 0 and
+a tab for 1, where any reader of JSON takes no notice of it. A second such line names the
+snapshot that this one has replaced. So the rename that puts a snapshot in place also retires
+the journal that is there, and nothing else need be written: a journal of the snapshot before
+is known to be contained in this one. A checksum would not do for an identity: the empty list
+comes back each time a storage is drained.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from hashlib import blake2b
+from typing import Any, Iterable, Iterator, List, NamedTuple, Optional
+
+from .encoding import parse_entries
+
+__all__ = ["Snapshot", "SnapshotText", "new_identity", "parse_snapshot"]
+
+_TAIL = re.compile(rb"\n([ \t]{64})\n([ \t]{64})\n\Z")
+_TAIL_SIZE = 131
+_NONE = "0" * 16
+
+
+def new_identity() -> str:
+    """Return an identity that no other snapshot has."""
+    return os.urandom(8).hex()
+
+
+def _blanks(identity: str) -> bytes:
+    return format(int(identity, 16), "064b").replace("0", " ").replace("1", "\t").encode("ascii")
+
+
+def _identity(blanks: bytes) -> Optional[str]:
+    bits = blanks.decode("ascii").replace(" ", "0").replace("\t", "1")
+    identity = format(int(bits, 2), "016x")
+    return None if identity == _NONE else identity
+
+
+class Snapshot(NamedTuple):
+    """What a backup file says.
+
+    Args:
+        entries: the list.
+        identity: which snapshot it is; None where another program wrote it.
+        previous: the identity of the one that it replaced, if that had one.
+        digest: of the JSON text.
+    """
+
+    entries: List[Any]
+    identity: Optional[str]
+    previous: Optional[str]
+    digest: str
+
+
+def parse_snapshot(content: bytes) -> Snapshot:
+    """Read a backup file, ours or any other with a JSON list in it.
+
+    Raises:
+        ValueError: the content is no JSON list in UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    tail = _TAIL.search(content, max(0, len(content) - _TAIL_SIZE))
+    identity = previous = None
+    if tail is not None:
+        identity, previous = _identity(tail.group(1)), _identity(tail.group(2))
+        content = content[: tail.start()]
+    digest = blake2b(content, digest_size=16).hexdigest()
+    return Snapshot(parse_entries(content), identity, previous, digest)
+
+
+class SnapshotText:
+    """The content of a new backup file, made part by part.
+
+    Iterate once over it; then `digest` and `size` are known.
+
+    Args:
+        parts: the JSON list.
+        identity: of this snapshot.
+        previous: of the one that it replaces, if that has one.
+    """
+
+    def __init__(self, parts: Iterable[bytes], identity: str, previous: Optional[str]) -> None:
+        self._parts = parts
+        self.identity = identity
+        self._previous = previous
+        self._hash = blake2b(digest_size=16)
+        #: bytes
+        self.size = 0
+
+    @property
+    def digest(self) -> str:
+        """Digest of the JSON text, as in `Snapshot`."""
+        return self._hash.hexdigest()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for part in self._parts:
+            self._hash.update(part)
+            self.size += len(part)
+            yield part
+        tail = b"\n%b\n%b\n" % (_blanks(self.identity), _blanks(self._previous or _NONE))
+        self.size += len(tail)
+        yield tail
