@@ -266,7 +266,8 @@ def test_garbage_is_closed_also_while_the_same_file_is_being_written(
         del old
         new = Storage("new", str(path))
         entry = Collecting(a=1)
-        thread = threading.Thread(target=new.append, args=(entry, True), daemon=True)
+        new.append(entry)
+        thread = threading.Thread(target=new.merge, args=([],), daemon=True)
         thread.start()
         thread.join(30)
         assert not thread.is_alive()

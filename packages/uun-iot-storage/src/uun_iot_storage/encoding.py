@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import zlib
+from contextlib import contextmanager
 from typing import Any, Callable, Iterator, List, Optional, Sequence, TypeVar
 
 __all__ = [
     "check_entries",
+    "collector_paused",
     "dump_one",
     "dump_parts",
     "load_json",
@@ -35,7 +38,7 @@ def size_of(entry_stamp: int) -> int:
     return entry_stamp >> 32
 
 
-def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[int]:
+def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
     """Refuse what a backup file cannot hold.
 
     Args:
@@ -43,18 +46,18 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[int]:
         allow_nan: let NaN and infinities pass, as they do when loaded.
 
     Returns:
-        The stamps of the entries.
+        The JSON texts of the entries.
 
     Raises:
         TypeError: an entry is not JSON.
         ValueError: an entry holds NaN or an infinity, refers to itself, or is nested too
             deeply.
     """
-    stamps = []
+    texts = []
     for position, entry in enumerate(entries):
         place = f"entry {position} of {len(entries)}" if len(entries) > 1 else "the entry"
         try:
-            stamps.append(stamp_of(json.dumps(entry, allow_nan=allow_nan)))
+            texts.append(json.dumps(entry, allow_nan=allow_nan))
         except TypeError as exc:
             raise TypeError(
                 f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
@@ -68,7 +71,20 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[int]:
                 f"{place} cannot be stored with a backup file: it holds a number that JSON "
                 "does not have (NaN, infinite, too long), or itself; use null or a string"
             ) from None
-    return stamps
+    return texts
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cyclic garbage collector from looking again and again at what is just loaded."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def dump_one(entry: Any) -> Optional[str]:

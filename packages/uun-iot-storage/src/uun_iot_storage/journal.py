@@ -16,13 +16,13 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from typing import Any, List, Optional, Union
+from typing import Any, List, Optional, Sequence, Union
 
 from uun_iot_core.files import StagedFile, atomic_write, sync_directory
 from uun_iot_core.logs import get_logger
 
 from .appending import add_to_journal, create_journal, sync_journal
-from .encoding import dump_one, dump_parts
+from .encoding import dump_parts
 from .errors import StorageError, reason_of, remedy_for
 from .lines import Header, header_line, line
 from .lock import OpenFile
@@ -219,7 +219,12 @@ class Journal:
     # -- saving ----------------------------------------------------------------------
 
     def save(
-        self, entries: List[Any], unsaved: Unsaved, closing: bool = False, sync: bool = True
+        self,
+        entries: List[Any],
+        unsaved: Unsaved,
+        newest: Optional[Sequence[str]] = None,
+        closing: bool = False,
+        sync: bool = True,
     ) -> None:
         """Put these entries on the disk; write nothing if they are there already.
 
@@ -228,6 +233,7 @@ class Journal:
         Args:
             entries: all of them.
             unsaved: how the disk differs from them; brought up to date.
+            newest: JSON texts of the entries added last, at the end, where they are at hand.
             closing: leave no journal behind. And nothing was added: a storage with nothing
                 new need not care that another one has written.
             sync: make it durable; else a line may be left to `sync`.
@@ -241,10 +247,16 @@ class Journal:
         if file is None:
             raise StorageError(self.path, "the storage is closed", "reopen it before saving")
         with file.turn():
-            self._save(file, entries, unsaved, closing, sync)
+            self._save(file, entries, unsaved, newest, closing, sync)
 
     def _save(
-        self, file: OpenFile, entries: List[Any], unsaved: Unsaved, closing: bool, sync: bool
+        self,
+        file: OpenFile,
+        entries: List[Any],
+        unsaved: Unsaved,
+        newest: Optional[Sequence[str]] = None,
+        closing: bool = False,
+        sync: bool = True,
     ) -> None:
         is_behind = self._generation != file.generation
         if not unsaved and self._is_done(file, entries, closing, is_behind):
@@ -256,13 +268,14 @@ class Journal:
                 "use one storage a file, or close this one and open it again",
             )
         try:
-            self._prepare(file)
+            if self._unguarded:
+                self._prepare(file)
             file.generation += 1
             self._generation = file.generation
             if closing or unsaved.whole or not unsaved or not self._can_continue(file):
                 complete = self._write_snapshot(file, entries)
             else:
-                complete = self._add_line(file, entries, unsaved, sync)
+                complete = self._add_line(file, entries, unsaved, newest, sync)
         except OSError as exc:
             if closing and not unsaved:
                 logger.warning(
@@ -292,16 +305,15 @@ class Journal:
         return self.holds(entries) and (not entries or os.path.exists(self.path))
 
     def _prepare(self, file: OpenFile) -> None:
-        if not os.path.isdir(os.path.dirname(self.path)):
-            _make_directories(os.path.dirname(self.path))
+        """Do what could not be done when it was opened."""
+        _make_directories(os.path.dirname(self.path))
         obstacle = file.lock()
         if obstacle is not None:
             raise obstacle
-        if self._unguarded:
-            found = self._check_guard()
-            if found.is_irregular:
-                self._set_aside(found)
-            self._unguarded = False
+        found = self._check_guard()
+        if found.is_irregular:
+            self._set_aside(found)
+        self._unguarded = False
 
     def _check_guard(self) -> Found:
         """Do not overwrite what another process wrote before the lock could be taken."""
@@ -345,8 +357,15 @@ class Journal:
 
     # -- a line ----------------------------------------------------------------------
 
-    def _add_line(self, file: OpenFile, entries: List[Any], unsaved: Unsaved, sync: bool) -> bool:
-        text = dump_one(unsaved.changes(entries))
+    def _add_line(
+        self,
+        file: OpenFile,
+        entries: List[Any],
+        unsaved: Unsaved,
+        newest: Optional[Sequence[str]],
+        sync: bool,
+    ) -> bool:
+        text = unsaved.text(entries, newest)
         if text is None:  # someone has changed an entry to what is no JSON
             return self._write_snapshot(file, entries)
         try:
@@ -422,6 +441,7 @@ class Journal:
 
     def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> bool:
         """Replace the backup file; return whether all entries are in it."""
+        _make_directories(os.path.dirname(self.path))
         refused: List[int] = []
         previous = self._journal_of
         if previous is None and self._header is not None:
@@ -510,7 +530,7 @@ class Journal:
 
         def close() -> None:
             try:
-                self._save(file, entries, unsaved, closing=True, sync=True)
+                self._save(file, entries, unsaved, closing=True)
             except Exception as exc:
                 logger.error("entries of a storage that was not closed are not saved: %s", exc)
             finally:

@@ -6,14 +6,15 @@ a tab for 1, where any reader of JSON takes no notice of it. A second such line 
 snapshot that this one has replaced. So the rename that puts a snapshot in place also retires
 the journal that is there, and nothing else need be written: a journal of the snapshot before
 is known to be contained in this one. A checksum would not do for an identity: the empty list
-comes back each time a storage is drained.
+comes back each time a storage is drained. It is used as well, to notice when someone has edited
+the list and left the blanks.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from hashlib import blake2b
+import zlib
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional
 
 from .encoding import parse_entries
@@ -47,7 +48,7 @@ class Snapshot(NamedTuple):
         entries: the list.
         identity: which snapshot it is; None where another program wrote it.
         previous: the identity of the one that it replaced, if that had one.
-        digest: of the JSON text.
+        digest: of the JSON text: its size and CRC-32.
     """
 
     entries: List[Any]
@@ -68,8 +69,12 @@ def parse_snapshot(content: bytes) -> Snapshot:
     if tail is not None:
         identity, previous = _identity(tail.group(1)), _identity(tail.group(2))
         content = content[: tail.start()]
-    digest = blake2b(content, digest_size=16).hexdigest()
+    digest = _digest(len(content), zlib.crc32(content))
     return Snapshot(parse_entries(content), identity, previous, digest)
+
+
+def _digest(size: int, crc: int) -> str:
+    return f"{size}:{crc:08x}"
 
 
 class SnapshotText:
@@ -87,20 +92,21 @@ class SnapshotText:
         self._parts = parts
         self.identity = identity
         self._previous = previous
-        self._hash = blake2b(digest_size=16)
+        self._crc = 0
+        self._list_size = 0
         #: bytes
         self.size = 0
 
     @property
     def digest(self) -> str:
         """Digest of the JSON text, as in `Snapshot`."""
-        return self._hash.hexdigest()
+        return _digest(self._list_size, self._crc)
 
     def __iter__(self) -> Iterator[bytes]:
         for part in self._parts:
-            self._hash.update(part)
-            self.size += len(part)
+            self._crc = zlib.crc32(part, self._crc)
+            self._list_size += len(part)
             yield part
         tail = b"\n%b\n%b\n" % (_blanks(self.identity), _blanks(self._previous or _NONE))
-        self.size += len(tail)
+        self.size = self._list_size + len(tail)
         yield tail

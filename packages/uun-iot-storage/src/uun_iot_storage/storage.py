@@ -12,7 +12,7 @@ from uun_iot_core.logs import get_logger
 
 from .bounds import Bounds
 from .deadletters import add_dead_letters
-from .encoding import check_entries
+from .encoding import check_entries, collector_paused, stamp_of
 from .entries import Batch, Entries, Slot
 from .errors import StorageError
 from .journal import Journal, UnreadEntries
@@ -103,7 +103,8 @@ class Storage:
         self._delayed: Optional[DelayedSync] = None
         if backup_path is not None:
             journal = Journal(backup_path)
-            self._entries.replace(journal.open(), clock.monotonic())
+            with collector_paused():
+                self._entries.replace(journal.open(), clock.monotonic())
             self._journal = journal
             if sync_interval:
                 self._delayed = DelayedSync(sync_interval, self._sync, storage_id, clock)
@@ -210,7 +211,10 @@ class Storage:
         self._add(list(data), new_data, backup)
 
     def _add(self, entries: List[Any], new_data: bool, backup: bool) -> None:
-        stamps = self._check(entries)
+        texts = self._check(entries)
+        stamps = None if texts is None else [stamp_of(text) for text in texts]
+        if stamps is not None:
+            self._bounds.refuse(stamps)
         with self._exclusive() as now:
             self._entries.add(entries, now, stamps, front=not new_data)
             self._appended += len(entries)
@@ -218,14 +222,13 @@ class Storage:
                 self._bounds.came_in(stamps, len(entries))
             self._bounds.trim(self._entries)
             if backup:
-                self._backup()
+                self._backup(texts if new_data else None)
 
-    def _check(self, entries: List[Any]) -> Optional[Sequence[int]]:
+    def _check(self, entries: List[Any], allow_nan: bool = False) -> Optional[List[str]]:
+        """Refuse what cannot be stored; return the JSON texts, where there must be some."""
         if self._journal is None and not self._bounds.max_bytes:
             return None
-        stamps = check_entries(entries)
-        self._bounds.refuse(stamps)
-        return stamps
+        return check_entries(entries, allow_nan)
 
     def empty(self) -> None:
         """Remove all entries, also from the backup file. Thread-safe.
@@ -318,12 +321,10 @@ class Storage:
         _require_list(failed, "failed")
         sent, unmatched = batch.split(failed)
         left = [slot for slot in batch.slots if slot not in sent]
-        stamps: Optional[Sequence[int]] = None
-        changed: List[Slot] = []
-        if self._journal is not None or self._bounds.max_bytes:
-            # NaN may pass: it came from the file, or the original is in the storage already
-            stamps = check_entries(unmatched, allow_nan=True)
-            changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
+        # NaN may pass: it came from the file, or the original is in the storage already
+        texts = self._check(unmatched, allow_nan=True)
+        stamps = None if texts is None else [stamp_of(text) for text in texts]
+        changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
         aside = self._put_aside(left) if refused and self.max_attempts else set()
         with self._exclusive(thorough=True) as now:
             self._entries.changed(changed)
@@ -464,15 +465,18 @@ class Storage:
             self._entries.sync(now, thorough)
             yield now
 
-    def _backup(self) -> None:
+    def _backup(self, newest: Optional[Sequence[str]] = None) -> None:
+        """Save; ``newest`` are the JSON texts of the entries added last, if they are at hand."""
         if self._journal is not None:
-            self._save(self._journal)
+            self._save(self._journal, newest)
 
-    def _save(self, journal: Journal, closing: bool = False) -> None:
+    def _save(
+        self, journal: Journal, newest: Optional[Sequence[str]] = None, closing: bool = False
+    ) -> None:
         delayed, entries = self._delayed, self._entries
         sync = delayed is None or delayed.is_due()
         try:
-            journal.save(entries.data, entries.unsaved, closing, sync)
+            journal.save(entries.data, entries.unsaved, newest, closing, sync)
         except UnreadEntries as unread:
             logger.warning(
                 "storage `%s`: the backup file could not be read at first; its %d entries are put "
@@ -483,7 +487,7 @@ class Storage:
             entries.add(unread.entries, self._clock.monotonic(), front=True)
             entries.unsaved.whole = True
             self._bounds.trim(entries)
-            journal.save(entries.data, entries.unsaved, closing, sync)
+            journal.save(entries.data, entries.unsaved, closing=closing, sync=sync)
         if delayed is not None:
             delayed.note(journal.is_unsynced)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, List, Sequence
+import json
+from typing import Any, List, Optional, Sequence
+
+from .encoding import dump_one
 
 __all__ = ["Unsaved"]
 
@@ -108,3 +111,16 @@ class Unsaved:
         if self.end:
             changes.append(["a", entries[len(entries) - self.end :]])
         return changes
+
+    def text(self, entries: List[Any], newest: Optional[Sequence[str]]) -> Optional[str]:
+        """Return these changes as JSON; None where an entry is no JSON any more.
+
+        Args:
+            entries: the list in memory.
+            newest: JSON texts of the entries added last, at the end, where they are at hand.
+        """
+        if newest and self.end == len(newest) and not self.front:
+            changes = [json.dumps(change) for change in self.removals]
+            changes.append(f'["a", [{", ".join(newest)}]]')
+            return f"[{', '.join(changes)}]"
+        return dump_one(self.changes(entries))
