@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple
+from math import inf
+from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 from .exceptions import ConfigError, json_type
 from .timers import period_problem
@@ -31,6 +32,16 @@ _TEXTS = {
         "tokenPath",
     ),
 }
+
+#: of a storage: key -> its types, and what it is
+_BACKUP_NUMBERS: Dict[str, Tuple[Tuple[Union[Type[int], Type[float]], ...], str]] = {
+    "limit": ((int,), "a number of entries, a whole number of 0 (no limit) or more"),
+    "limitBytes": ((int,), "a number of bytes, a whole number of 0 (no limit) or more"),
+    "maxAttempts": ((int,), "a whole number of 0 (any number of attempts) or more"),
+    "syncInterval": ((int, float), "a number of seconds, 0 (sync each backup) or more"),
+}
+#: what a storage keeps beside its backup file
+_COMPANIONS = (".journal", ".dead", ".lock")
 
 
 def load_config(path: str) -> Dict[str, Any]:
@@ -94,18 +105,22 @@ def _shared_files(config: Dict[str, Any], config_file: Optional[str]) -> Problem
     if config_file is not None:
         users[os.path.realpath(config_file)] = "the configuration itself"
     token_path = (config.get("oidcGrantToken") or {}).get("tokenPath")
-    files = {"oidcGrantToken.tokenPath": token_path} if token_path else {}
+    files: List[Tuple[str, str, Tuple[str, ...]]] = (
+        [("oidcGrantToken.tokenPath", token_path, ())] if token_path else []
+    )
     storages = (config.get("gateway") or {}).get("moduleBackupStorage") or {}
     for module_id, value in storages.items():
         place = f"gateway.moduleBackupStorage.{module_id}"
         if isinstance(value, dict):
-            files[f"{place}.path"] = value["path"]
-        else:
-            files[place] = value
-    for place, path in files.items():
-        other = users.setdefault(os.path.realpath(path), place)
-        if other != place:
-            yield place, f"names the same file as {other}; give each a file of its own"
+            place, value = f"{place}.path", value["path"]
+        files.append((place, value, _COMPANIONS))
+    for place, path, companions in files:
+        for suffix in ("", *companions):
+            own = f"{place} (its {suffix})" if suffix else place
+            other = users.setdefault(os.path.realpath(path + suffix), own)
+            if other != own:
+                yield place, f"names the same file as {other}; give each a file of its own"
+                break
 
 
 def _walk(config: Any) -> Problems:
@@ -162,12 +177,11 @@ def _timer(path: str, value: Any) -> Problems:
 def _backup(path: str, value: Any) -> Problems:
     if isinstance(value, dict):
         yield from _file(f"{path}.path", value.get("path"), "the path of a file")
-        limit = value.get("limit", 0)
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            yield (
-                f"{path}.limit",
-                _expected("a number of entries, a whole number of 0 (no limit) or more", limit),
-            )
+        for key, (kinds, expected) in _BACKUP_NUMBERS.items():
+            number = value.get(key, 0)
+            # compared, not math.isfinite(): an integer may be beyond any float
+            if isinstance(number, bool) or not isinstance(number, kinds) or not 0 <= number < inf:
+                yield f"{path}.{key}", _expected(expected, number)
     else:
         yield from _file(path, value, 'the path of a file, or an object with "path" and "limit"')
 

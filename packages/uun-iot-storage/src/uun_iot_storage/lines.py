@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, List, NamedTuple, Optional, Tuple
 
 from .encoding import load_json
 
@@ -112,9 +112,11 @@ def parse_journal(content: bytes) -> JournalText:
     header = _parse_header(lines[0][9:]) if whole else None
     changes: List[Change] = []
     if header is not None:
-        payloads = [raw[9:] for raw in lines[1:whole]]
-        for backup in load_json(f"[{b','.join(payloads).decode('ascii')}]"):
-            changes += backup
+        backups = _parse_backups([raw[9:] for raw in lines[1:whole]])
+        changes = [change for backup in backups for change in backup]
+        if len(backups) < whole - 1:  # whole, and not to be read: no work of ours
+            whole = 1 + len(backups)
+            crc = int(lines[whole - 1][:8], 16)
     elif whole:
         whole = crc = 0  # a header that we do not know: nothing of it is ours to read
     rest = content[sum(len(raw) + 1 for raw in lines[:whole]) :]
@@ -122,11 +124,30 @@ def parse_journal(content: bytes) -> JournalText:
     return JournalText(header, changes, crc, max(0, whole - 1), rest, torn)
 
 
+def _parse_backups(payloads: List[bytes]) -> List[List[Change]]:
+    """Return the backups that these say, up to the first that cannot be read."""
+    try:  # all at once, which is much faster than one by one
+        backups: List[List[Change]] = load_json(f"[{b','.join(payloads).decode('ascii')}]")
+        return backups
+    except (ValueError, RecursionError):
+        pass
+    backups = []
+    for payload in payloads:
+        try:
+            backups.append(load_json(payload.decode("ascii")))
+        except (ValueError, RecursionError):
+            break
+    return backups
+
+
 def _parse_header(payload: bytes) -> Optional[Header]:
-    found: Dict[str, Any] = load_json(payload.decode("ascii"))
-    if not isinstance(found, dict) or found.get("journal") != _FORMAT:
+    try:
+        found = load_json(payload.decode("ascii"))
+        if found["journal"] != _FORMAT:
+            return None
+        return Header(found["snapshot"], found["digest"], int(found["length"]))
+    except (ValueError, RecursionError, LookupError, TypeError):
         return None
-    return Header(found["snapshot"], found["digest"], found["length"])
 
 
 def _is_damage(lines: List[bytes], last: bytes) -> bool:

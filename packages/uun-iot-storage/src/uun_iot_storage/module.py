@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from enum import Enum
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
 
 from uun_iot_core.exceptions import ConfigError
 from uun_iot_core.logs import get_logger
@@ -12,6 +13,7 @@ from uun_iot_core.naming import module_id_from_str
 from uun_iot_core.typing import IModule, ModuleId
 
 from .errors import StorageError
+from .sending import send_stored
 from .storage import Storage
 
 __all__ = ["ConfigScopeEnum", "Module"]
@@ -21,6 +23,14 @@ logger = get_logger(__name__)
 UuCmd = Callable[..., Any]
 
 _STORAGES_KEY = "moduleBackupStorage"
+
+#: key of the configuration -> argument of `Storage`, its types, what it must be
+_SETTINGS: Dict[str, Tuple[str, Tuple[Union[Type[int], Type[float]], ...], str]] = {
+    "limit": ("maxlen", (int,), "must be a whole number of entries, 0 for no limit"),
+    "limitBytes": ("max_bytes", (int,), "must be a whole number of bytes, 0 for no limit"),
+    "maxAttempts": ("max_attempts", (int,), "must be a whole number, 0 for any number of attempts"),
+    "syncInterval": ("sync_interval", (int, float), "must be seconds, 0 to sync each backup"),
+}
 
 
 class ConfigScopeEnum(Enum):
@@ -39,7 +49,14 @@ class Module(IModule):
     it is made from the name of the class: ``WeatherStation`` has the id ``weatherStation``.
 
     The storage is named after the module. With ``moduleBackupStorage.<id>`` in the
-    configuration, a path or ``{"path": …, "limit": …}``, it has a backup file.
+    configuration, a path or an object, it has a backup file. The keys of the object, of
+    which only ``path`` is needed, with what they stand for in `Storage`:
+
+    - ``path``: ``backup_path``; ``limit``: ``maxlen``; ``limitBytes``: ``max_bytes``;
+    - ``maxAttempts``: ``max_attempts``. With it, `_send_storage` may call the usecase several
+      times, with parts of the entries, to find those that the server refuses;
+    - ``syncInterval``: ``sync_interval``, seconds. More than 0 weakens what is promised: a
+      power cut may then lose what came in during the last so many seconds.
 
     >>> class Weather(Module):
     ...     id = "weather"
@@ -76,8 +93,7 @@ class Module(IModule):
         if uucmd is not None or not hasattr(self, "_uucmd"):
             self._uucmd: Optional[UuCmd] = uucmd
         self._sending = threading.RLock()
-        path, limit = self._storage_settings()
-        self._storage = Storage(self.id, path, limit)
+        self._storage = Storage(self.id, **self._storage_settings())
 
     @property
     def id(self) -> ModuleId:
@@ -122,14 +138,14 @@ class Module(IModule):
         """Return a value of the configuration: short for `_config_manager`."""
         return self._config_manager(key, scope)
 
-    def _storage_settings(self) -> Tuple[Optional[str], int]:
-        """Return path and limit of the storage; (None, 0) if nothing is configured."""
+    def _storage_settings(self) -> Dict[str, Any]:
+        """Return the arguments of the storage, as configured."""
         place = f"gateway.{_STORAGES_KEY}"
         storages = self._config.get(_STORAGES_KEY, {})
         if not isinstance(storages, dict):
             raise _wrong(place, "must be an object with module ids as keys", storages)
         if self.id not in storages:
-            return None, 0
+            return {"backup_path": None}
         place = f"{place}.{self.id}"
         settings = storages[self.id]
         if isinstance(settings, str):
@@ -138,16 +154,20 @@ class Module(IModule):
             path_place = f"{place}.path"
         else:
             raise _wrong(place, 'must be a path or {"path": …, "limit": …}', settings)
-        path, limit = settings.get("path"), settings.get("limit", 0)
+        path = settings.get("path")
         if not isinstance(path, str) or not path or "\0" in path:
             raise _wrong(path_place, "must be the path of a file", path)
-        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
-            raise _wrong(
-                f"{place}.limit", "must be a whole number of entries, 0 for no limit", limit
+        arguments: Dict[str, Any] = {"backup_path": path}
+        for key, (name, kinds, rule) in _SETTINGS.items():
+            value = settings.get(key, 0)
+            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
+                raise _wrong(f"{place}.{key}", rule, value)
+            arguments[name] = value
+        for key in settings.keys() - {"path", *_SETTINGS}:
+            logger.warning(
+                "%s.%s is unknown and ignored; known are path, %s", place, key, ", ".join(_SETTINGS)
             )
-        for key in settings.keys() - {"path", "limit"}:
-            logger.warning("%s.%s is unknown and ignored; known are path and limit", place, key)
-        return path, limit
+        return arguments
 
     # -- sending ---------------------------------------------------------------------
 
@@ -185,26 +205,8 @@ class Module(IModule):
                 nothing leaves the storage.
         """
         with self._sending:
-            batch = self._storage.take()
-            if not batch:
-                return
-            usecase = self._usecase(usecase)
-            logger.info("module `%s` sends %d stored entries", self.id, len(batch))
-            failed: List[Any] = usecase(batch.entries)
-            if not isinstance(failed, list):
-                raise TypeError(
-                    f"the usecase of module `{self.id}` must return the list of the entries that "
-                    f"were not sent ([] for none), got {type(failed).__name__}; all entries stay "
-                    "stored"
-                )
-            if failed:
-                logger.warning(
-                    "module `%s`: %d of %d stored entries were not sent and stay stored",
-                    self.id,
-                    len(failed),
-                    len(batch),
-                )
-            self._storage.acknowledge(batch, failed)
+            if not self._storage.is_empty():
+                send_stored(self._storage, self._usecase(usecase), self.id)
 
     def _usecase(self, usecase: Optional[UuCmd]) -> UuCmd:
         chosen = self._uucmd if usecase is None else usecase

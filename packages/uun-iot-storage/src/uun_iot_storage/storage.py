@@ -292,7 +292,9 @@ class Storage:
                     slot.stamp = slot.measure()
         return batch
 
-    def acknowledge(self, batch: Batch, failed: List[Any], *, refused: bool = False) -> None:
+    def acknowledge(
+        self, batch: Batch, failed: List[Any], *, refused: Optional[List[Any]] = None
+    ) -> None:
         """Remove the entries of a batch that were sent, exactly those. Thread-safe.
 
         What failed stays at its place. What has left the storage meanwhile (the limit
@@ -305,13 +307,14 @@ class Storage:
             failed: the entries that were not sent: those of the batch, or equal ones, in
                 any order. Each stands for one entry. What matches none (because it was
                 changed, say) goes in front of all entries.
-            refused: the server was there and did not want what failed. That counts against
-                an entry; after ``max_attempts`` times it is set aside. Leave it False where
-                the network failed: an outage must not set anything aside.
+            refused: those of ``failed`` that the server was asked for and did not want. That
+                counts against an entry; after ``max_attempts`` times it is set aside. What
+                failed for want of a network does not belong here: an outage must not set
+                anything aside.
 
         Raises:
-            TypeError: ``failed`` is no list, or holds a new entry that is not JSON while
-                there is a backup file; nothing changed.
+            TypeError: ``failed`` or ``refused`` is no list, or ``failed`` holds a new entry
+                that is not JSON while there is a backup file; nothing changed.
             ValueError: the batch is another storage's.
         """
         if not isinstance(batch, Batch):
@@ -319,13 +322,18 @@ class Storage:
         if not batch.belongs_to(self._entries):
             raise ValueError(f"the batch was not taken from storage `{self.storage_id}`")
         _require_list(failed, "failed")
+        if refused is not None:
+            _require_list(refused, "refused")
         sent, unmatched = batch.split(failed)
         left = [slot for slot in batch.slots if slot not in sent]
         # NaN may pass: it came from the file, or the original is in the storage already
         texts = self._check(unmatched, allow_nan=True)
         stamps = None if texts is None else [stamp_of(text) for text in texts]
         changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
-        aside = self._put_aside(left) if refused and self.max_attempts else set()
+        aside: Set[Slot] = set()
+        if refused and self.max_attempts:
+            others, _ = batch.split(refused)
+            aside = self._put_aside([slot for slot in left if slot not in others])
         with self._exclusive(thorough=True) as now:
             self._entries.changed(changed)
             self._sent += self._entries.remove(sent | aside) - len(aside)
