@@ -1,0 +1,1 @@
+"""The backed-up storage beside its published version, SQLite and queues on disk."""
