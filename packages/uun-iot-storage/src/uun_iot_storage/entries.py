@@ -179,6 +179,11 @@ class Entries:
             self._size = _total(self._slots)
         return self._size
 
+    def still_there(self, slots: Iterable[Slot]) -> List[Slot]:
+        """Return those of the slots that have not left meanwhile."""
+        present = set(self._slots)
+        return [slot for slot in slots if slot in present]
+
     def surplus(self, max_size: int) -> int:
         """Return how many of the oldest entries are too many for a size in bytes."""
         over, count = self.size - max_size, 0

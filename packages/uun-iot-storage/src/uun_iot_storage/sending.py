@@ -70,11 +70,16 @@ class _Sending:
             self._settle(batch, failed)
             return
         last = len(batch) - 1
-        for place, others in ((0, batch.part(1, last + 1)), (last, batch.part(0, last))):
-            if self._is_taken(batch.part(place, place + 1)):
-                self._search(others)
-                return
-        self._settle(batch, failed)
+        if self._is_taken(batch.part(0, 1)) or self._is_taken(batch.part(last, last + 1)):
+            others = batch.part(1, last if self.left else last + 1)
+            middle = max(0, len(others) - 1)
+            self._search(others.part(0, middle))
+            # whatever the search has cost: if the newest is taken, those before it were refused
+            self._calls = 0
+            self._search(others.part(middle, len(others)))
+        else:
+            self.left = 0
+            self._settle(batch, failed)
 
     def _offer(self, batch: Batch) -> List[Any]:
         self._calls += 1
@@ -104,7 +109,10 @@ class _Sending:
             self._storage.acknowledge(one, one.entries, refused=one.entries)
 
     def _is_taken(self, one: Batch) -> bool:
+        """Offer one entry."""
         if self._offer(one):
+            self.left += 1
+            self._doubtful.append(one)
             return False
         self._condemn()
         self._storage.acknowledge(one, [])
@@ -117,12 +125,12 @@ class _Sending:
         if self._calls >= _MOST_CALLS:
             self.left += len(batch)  # the next time
             return
+        if len(batch) == 1:
+            self._is_taken(batch)
+            return
         failed = self._offer(batch)
         if len(failed) < len(batch):
             self._settle(batch, failed)
-        elif len(batch) == 1:
-            self.left += 1
-            self._doubtful.append(batch)
         else:
             middle = len(batch) // 2
             self._search(batch.part(0, middle))

@@ -357,6 +357,8 @@ class Storage:
         dead = [slot for slot in refused if slot.attempts >= self.max_attempts]
         if not dead or self._journal is None:
             return set()
+        with self.write_lock:
+            dead = self._entries.still_there(dead)
         path = self._journal.path + ".dead"
         try:
             add_dead_letters(path, [(slot.entry, slot.attempts) for slot in dead])
