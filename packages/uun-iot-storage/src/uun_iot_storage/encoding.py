@@ -29,6 +29,8 @@ _PART = 256
 #: read from there, some lists are around it
 _MARGIN = 6
 
+_STRICT = json.JSONEncoder(allow_nan=False)
+
 _CANNOT = (TypeError, ValueError, RecursionError)
 
 
@@ -57,12 +59,12 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
         ValueError: an entry holds NaN or an infinity, refers to itself, or is nested too
             deeply.
     """
+    encode = json.dumps if allow_nan else _STRICT.encode
     texts = []
     for position, entry in enumerate(entries):
         place = f"entry {position} of {len(entries)}" if len(entries) > 1 else "the entry"
         try:
-            text = json.dumps(_wrapped(entry), allow_nan=allow_nan)
-            texts.append(text[_MARGIN:-_MARGIN])
+            texts.append(encode([[[[[[entry]]]]]])[_MARGIN:-_MARGIN])
         except TypeError as exc:
             raise TypeError(
                 f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
@@ -77,10 +79,6 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
                 "does not have (NaN, infinite, too long), or itself; use null or a string"
             ) from None
     return texts
-
-
-def _wrapped(entry: Any) -> Any:
-    return [[[[[[entry]]]]]]  # _MARGIN times
 
 
 @contextmanager

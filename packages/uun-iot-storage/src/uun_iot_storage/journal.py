@@ -184,10 +184,8 @@ class Journal:
         self._most = len(found.entries)
         if found.snapshot is not None:
             snapshot = found.snapshot
-            self._digest = snapshot.digest
-            if snapshot.identity is None:  # another program lays the same entries out as it likes
-                self._digest = self._digest_of(found.entries[: found.length])
-            else:
+            if snapshot.identity is not None:
+                self._digest = snapshot.digest
                 self._header = Header(snapshot.identity, snapshot.digest, found.length)
             self._snapshot_size = found.stat[2] if found.stat else 0
 
@@ -246,7 +244,7 @@ class Journal:
         file = self._file
         if file is None:
             raise StorageError(self.path, "the storage is closed", "reopen it before saving")
-        with file.turn():
+        with file:
             self._save(file, entries, unsaved, newest, closing, sync)
 
     def _save(
@@ -414,7 +412,7 @@ class Journal:
         file = self._file
         if file is None or self.is_inherited:
             return
-        with file.turn():
+        with file:
             if self.is_unsynced and self._generation == file.generation:
                 self.is_unsynced = False
                 sync_journal(file)
@@ -492,6 +490,8 @@ class Journal:
 
     def holds(self, entries: List[Any]) -> bool:
         """Are these the entries that the snapshot holds?"""
+        if not self._digest:  # of another program, which lays the same entries out as it likes
+            self._digest = self._digest_of(read_backup(self.path, self.journal_path).entries)
         return self._digest_of(entries) == self._digest
 
     def _digest_of(self, entries: List[Any]) -> str:
@@ -507,7 +507,7 @@ class Journal:
         file = self._file
         if file is None or self.is_inherited:
             return
-        with file.turn():
+        with file:
             self._leave(file)
 
     def _leave(self, file: OpenFile) -> None:

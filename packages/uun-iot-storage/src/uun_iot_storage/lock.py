@@ -65,7 +65,7 @@ class OpenFile:
         _watch_forks()
         while True:
             file = _files.setdefault(path, cls(path))
-            with file.turn():
+            with file:
                 if file._retired:
                     continue  # its last user left just now, and it is off the table
                 file._users += 1
@@ -87,14 +87,14 @@ class OpenFile:
         self.close_journal()
         self._unlock()
 
-    @contextmanager
-    def turn(self) -> Iterator[None]:
-        """Keep the other users in this process off for the time of the block."""
+    def __enter__(self) -> OpenFile:
+        """Keep the other users in this process off for the time of the block: have one's turn."""
         self._mutex.acquire()
-        try:
-            yield
-        finally:
-            self._mutex.release()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._mutex.release()
+        if self._abandoned:
             self._close_abandoned()
 
     def abandon(self, close: Callable[[], None]) -> None:

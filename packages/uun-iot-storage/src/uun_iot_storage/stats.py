@@ -68,7 +68,8 @@ class Rate:
             # its own time of arrival is not known: measuring begins with it
             self._begin = self._last = now
             return
-        self._decay(now)
+        if now - self._last > 1.0:
+            self._decay(now)
         self._amount += amount
 
     def _decay(self, now: float) -> None:

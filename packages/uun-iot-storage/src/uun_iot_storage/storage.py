@@ -215,7 +215,11 @@ class Storage:
         stamps = None if texts is None else [stamp_of(text) for text in texts]
         if stamps is not None:
             self._bounds.refuse(stamps)
-        with self._exclusive() as now:
+        if self._journal is not None:
+            self._journal.check_process()
+        with self.write_lock:  # not _exclusive(), which takes a while: this is called most
+            now = self._clock.monotonic()
+            self._entries.sync(now)
             self._entries.add(entries, now, stamps, front=not new_data)
             self._appended += len(entries)
             if new_data and entries:
