@@ -1,0 +1,71 @@
+"""Going on from what a crash has left, and crashing again."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, Callable, Iterator, List, NamedTuple
+
+import pytest
+
+from .checker import Checker, Record, Report
+from .disk import LONG, SHORT, Disk, Effort
+from .twin import Twin
+from .workloads import WORKLOADS, append, drain, grow, merge, random_work, reopen, second, send
+
+SECOND: List[Callable[[Twin], object]] = [append, merge, drain, send, reopen, second, grow]
+
+
+class Crash(NamedTuple):
+    """What is left of a workload, and what may be loaded."""
+
+    disk: Disk
+    allowed: List[List[Any]]
+
+
+def crashes(record: Record, effort: Effort, count: int) -> Iterator[Crash]:
+    """Yield some kills and some power cuts amid a workload, drawn with a fixed seed."""
+    chance = random.Random(count)
+    length = sum(1 for _ in record.moments())
+    chosen = {chance.randrange(length) for _ in range(count)}
+    for number, moment in enumerate(record.moments()):
+        if number in chosen:
+            allowed = list(moment.allowed)
+            yield Crash(moment.disk.copy(), allowed)  # a kill: what is not durable, still is not
+            states = list(moment.disk.states(effort))
+            yield Crash(Disk(chance.choice(states)), allowed)
+
+
+def crash_twice(name: str, scratch: Path, effort: Effort, count: int) -> Report:
+    record, checker, report = WORKLOADS[name].record(scratch), Checker(scratch), Report()
+    for number, crash in enumerate(crashes(record, effort, count)):
+        work = SECOND[number % len(SECOND)] if number % 3 else random_work(number, 6)
+        resumed = checker.resume(record, crash.disk, crash.allowed, work)
+        report += checker.check(resumed, effort)
+    return report
+
+
+@pytest.mark.parametrize("name", ["append", "send", "drain", "bounded", "second storage"])
+def test_a_storage_that_crashes_goes_on_and_may_crash_again(name: str, scratch: Path) -> None:
+    report = crash_twice(name, scratch, SHORT, 3)
+    assert report.states > 100
+    assert not report.violations, report.smallest()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_many_storages_that_crash_go_on_and_crash_again(name: str, scratch: Path) -> None:
+    report = crash_twice(name, scratch, LONG._replace(states=100), 14)
+    print(f"\n{name + ', and then another':42}{report}", end="")
+    assert not report.violations, report.smallest()
+
+
+def test_crashing_ten_times_in_a_row_loses_nothing(scratch: Path) -> None:
+    record, checker = WORKLOADS["append"].record(scratch), Checker(scratch)
+    chance = random.Random(3)
+    for _ in range(10):
+        crash = chance.choice(list(crashes(record, SHORT, 2)))
+        work = random_work(chance.randrange(99), 3)
+        record = checker.resume(record, crash.disk, crash.allowed, work)
+        report = checker.check(record, SHORT)
+        assert not report.violations, report.smallest()
