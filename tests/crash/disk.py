@@ -67,7 +67,7 @@ class Effort(NamedTuple):
     states: int
 
 
-SHORT = Effort(cuts=0, masks=1, states=40)
+SHORT = Effort(cuts=0, masks=1, states=16)
 LONG = Effort(cuts=6, masks=6, states=400)
 
 

@@ -6,7 +6,8 @@ import errno
 import os
 from contextlib import contextmanager
 from typing import Any, Callable, Iterator, Optional
-from unittest import mock
+
+from .calls import replaced
 
 __all__ = ["failing_syncs", "full_disk", "short_writes"]
 
@@ -28,9 +29,8 @@ def failing_syncs(fails: Callable[[int], bool]) -> Iterator[None]:
 
         return sync
 
-    with mock.patch.object(os, "fsync", failing(os.fsync)):
-        with mock.patch.object(os, "fdatasync", failing(os.fdatasync)):
-            yield
+    with replaced({"fsync": failing(os.fsync), "fdatasync": failing(os.fdatasync)}):
+        yield
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def short_writes(length: Callable[[int, int], int]) -> Iterator[None]:
         view = memoryview(data).cast("B")
         return real(fd, view[: max(1, min(len(view), length(next(calls), len(view))))])
 
-    with mock.patch.object(os, "write", write):
+    with replaced({"write": write}):
         yield
 
 
@@ -74,5 +74,5 @@ def full_disk(room: Optional[int] = None) -> Iterator[Callable[[Optional[int]], 
     def make_room(room: Optional[int]) -> None:
         left[0] = room
 
-    with mock.patch.object(os, "write", write):
+    with replaced({"write": write}):
         yield make_room

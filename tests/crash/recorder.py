@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
+from .calls import replaced
 from .disk import Disk, read_directory
 from .operations import (
     Create,
@@ -92,10 +93,9 @@ class Recorder:
             "remove": self._unlink("remove"),
             "mkdir": self._mkdir,
         }
-        for name, wrapper in wrappers.items():
-            if hasattr(os, name):
-                self._real[name] = getattr(os, name)
-                setattr(os, name, wrapper)
+        self._real = {name: getattr(os, name, None) for name in wrappers}
+        self._replaced = replaced(wrappers)
+        self._replaced.__enter__()
         return self
 
     def __exit__(
@@ -104,8 +104,7 @@ class Recorder:
         exc: Optional[BaseException],
         traceback: Optional[TracebackType],
     ) -> None:
-        for name, real in self._real.items():
-            setattr(os, name, real)
+        self._replaced.__exit__(None, None, None)
         if exc_type is None:
             noted, there = self.replay().kept(), read_directory(Path(self.root))
             assert noted.key == there.key, (

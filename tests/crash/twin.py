@@ -72,11 +72,18 @@ class Twin:
         self.list = []
         self._do(self.storage.empty)
 
-    def by_hand(self, change: Callable[[List[Any]], object]) -> None:
-        """Change the live list under the lock, as old code does; no backup."""
+    def by_hand(self, change: Callable[[List[Any]], object], assign: bool = False) -> None:
+        """Change the live list under the lock, as old code does; no backup.
+
+        Args:
+            change: made to the list.
+            assign: assign the list afterwards, so that changes inside of it are noticed.
+        """
         change(self.list)
         with self.storage.write_lock:
             change(self.storage.data)
+            if assign:
+                self.storage.data = self.storage.data
 
     def send(
         self,

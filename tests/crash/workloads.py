@@ -138,8 +138,10 @@ def by_hand(twin: Twin) -> None:
     twin.by_hand(lambda entries: entries.pop())
     twin.by_hand(lambda entries: entries.append(["another, of the same length"]))
     twin.merge([])
-    twin.by_hand(lambda entries: entries[0].update(celsius=-1))  # neither list nor length
+    twin.by_hand(lambda entries: entries[0].update(celsius=-1), assign=True)
     twin.append(6)
+    twin.by_hand(lambda entries: entries.__setitem__(2, "in the middle"))
+    twin.send(failed=[1, 2])
     twin.by_hand(lambda entries: entries.clear())
     twin.append(7)
     twin.by_hand(lambda entries: entries.reverse())
