@@ -181,7 +181,7 @@ class Checker:
                 key = (state.key, record.maxlen, record.file)
                 outcome = self._outcomes.get(key)
                 if outcome is None:
-                    outcome = self._outcomes[key] = self._outcome(state, record)
+                    outcome = self._outcomes[key] = self._outcome(state, record.maxlen, record.file)
                     report.distinct += 1
                     if recoveries and report.distinct % recoveries == 0 and not outcome.problem:
                         report += self._check_recoveries(record, moment, state, effort)
@@ -212,6 +212,12 @@ class Checker:
 
     # -- loading ----------------------------------------------------------------------------
 
+    def loads(self, state: State, maxlen: int = 0) -> List[Any]:
+        """Load a state, see that it can be gone on from, and return what was loaded."""
+        outcome = self._outcome(state, maxlen, FILE)
+        assert not outcome.problem and outcome.data is not None, outcome.problem
+        return outcome.data
+
     def _directory(self, state: Optional[State] = None) -> Path:
         self._made += 1
         directory = self._scratch / str(self._made)
@@ -220,21 +226,21 @@ class Checker:
             state.materialise(directory)
         return directory
 
-    def _outcome(self, state: State, record: Record) -> _Outcome:
+    def _outcome(self, state: State, maxlen: int, file: str) -> _Outcome:
         """Load a state; add an entry, and load that; close, and load again."""
         made, data = [self._directory(state)], None
         logging.disable(logging.CRITICAL)
         try:
-            storage = opened(made[0], record.maxlen, record.file)
+            storage = opened(made[0], maxlen, file)
             data = list(storage.data)
             storage.append("afterwards", backup=True)
             made.append(self._directory())
             shutil.copytree(made[0], made[1], dirs_exist_ok=True)
-            more = [*data, "afterwards"][-record.maxlen :]
+            more = [*data, "afterwards"][-maxlen:]
             for directory, close in ((made[1], False), (made[0], True)):
                 if close:
                     storage.close()
-                with opened(directory, record.maxlen, record.file) as again:
+                with opened(directory, maxlen, file) as again:
                     if again.data != more:
                         where = "it was closed" if close else "an entry was added"
                         return _Outcome(data, f"{again.data!r:.300} after {where} to {data!r:.300}")

@@ -60,6 +60,30 @@ def test_many_storages_that_crash_go_on_and_crash_again(name: str, scratch: Path
     assert not report.violations, report.smallest()
 
 
+@pytest.mark.xfail(
+    reason="what a killed process has left is taken for durable when there is nothing to write",
+    strict=True,
+)
+@pytest.mark.parametrize(
+    ("name", "work"),
+    [
+        ("append", lambda twin: twin.merge([])),
+        ("send", lambda twin: twin.merge([])),
+        ("by hand", lambda twin: twin.close()),
+        ("a published file, emptied", lambda twin: twin.close()),
+    ],
+)
+def test_what_a_killed_process_left_is_durable_once_a_backup_has_returned(
+    name: str, work: Callable[[Twin], object], scratch: Path
+) -> None:
+    """The kernel still has it and nothing is new; but it may never have reached the disk."""
+    record, checker, report = WORKLOADS[name].record(scratch), Checker(scratch), Report()
+    for moment in record.moments():
+        resumed = checker.resume(record, moment.disk, moment.allowed, work)
+        report += checker.check(resumed, SHORT)
+    assert not report.violations, report.smallest()
+
+
 def test_crashing_ten_times_in_a_row_loses_nothing(scratch: Path) -> None:
     record, checker = WORKLOADS["append"].record(scratch), Checker(scratch)
     chance = random.Random(3)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import random
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Callable, Dict, List, NamedTuple
+from typing import Any, Callable, ContextManager, Dict, List, NamedTuple, Optional
 
 from .checker import Record
 from .recorder import Recorder
@@ -30,11 +31,12 @@ class Workload(NamedTuple):
     before: bytes = b""
     file: str = FILE
 
-    def record(self, root: Path) -> Record:
+    def record(self, root: Path, faults: Optional[ContextManager[object]] = None) -> Record:
         """Do it in a new directory.
 
         Args:
             root: where to make that.
+            faults: what goes wrong meanwhile, see `tests.crash.faults`.
         """
         root = root / "work"
         root.mkdir()
@@ -44,9 +46,9 @@ class Workload(NamedTuple):
             states, damaged = [json.loads(self.before or b"[]")[-self.maxlen :]], b""
         except ValueError:
             states, damaged = [[]], self.before
-        logging.disable(logging.WARNING)  # of dropped entries, of a file set aside
+        logging.disable(logging.ERROR)  # of dropped entries, files set aside, faults
         try:
-            with Recorder(root) as recorder:
+            with faults or nullcontext(), Recorder(root) as recorder:
                 twin = Twin(recorder, states, self.maxlen, self.file)
                 self.work(twin)
             record = Record.of(recorder, twin, damaged)
