@@ -59,14 +59,7 @@ def test_a_sync_that_fails_loses_nothing_acknowledged(name: str, times: int, scr
     [
         0,
         1,
-        pytest.param(
-            2,
-            marks=pytest.mark.xfail(
-                reason="the first snapshot is in place, its directory not synced: then each "
-                "backup says that the file was changed by another process",
-                strict=True,
-            ),
-        ),
+        2,
     ],
 )
 def test_a_sync_that_fails_while_it_is_opened_is_made_up_for(first: int, scratch: Path) -> None:

@@ -60,10 +60,6 @@ def test_many_storages_that_crash_go_on_and_crash_again(name: str, scratch: Path
     assert not report.violations, report.smallest()
 
 
-@pytest.mark.xfail(
-    reason="what a killed process has left is taken for durable when there is nothing to write",
-    strict=True,
-)
 @pytest.mark.parametrize(
     ("name", "work"),
     [

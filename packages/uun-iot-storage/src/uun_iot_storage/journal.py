@@ -82,8 +82,8 @@ class Journal:
         self._crc = 0
         self._compact_at = FLOOR
         self._most = 0  # entries that the snapshot and the lines behind it hold
-        #: why a file in the way cannot be read, while it could not be set aside either
-        self._damage: Optional[Exception] = None
+        #: what was found and must be set aside before anything is written
+        self._irregular: Optional[Found] = None
         #: was it there when it was opened, and could not be read?
         self._out_of_reach = False
         #: was it loaded without the lock? then another process may have written it since
@@ -150,31 +150,35 @@ class Journal:
             obstacle = file.lock()
         except OSError as exc:
             obstacle = exc
+        self._unguarded = obstacle is not None
         found = read_backup(self.path, self.journal_path)
         self._remember(found)
         self.was_there = found.snapshot is not None
         self._out_of_reach = isinstance(found.damage, OSError)
-        if found.is_irregular and obstacle is None:
+        self._irregular = found if found.is_irregular else None
+        if obstacle is None:
             try:
-                self._set_aside(found)
-                self._write_snapshot(file, found.entries)
+                if found.is_irregular:
+                    self._put_right(found)
+                    self._write_snapshot(file, found.entries)
+                else:
+                    self._make_durable()
             except OSError as exc:
                 obstacle = exc
+                self._header = None  # whatever is there: a backup begins with a new snapshot
         if obstacle is not None:
             logger.warning(
                 "backup file %s cannot be %s now (%s): entries are in memory only, and each "
                 "backup fails until this is remedied: %s",
                 self.path,
-                "written" if self._damage is None else "read, set aside or written",
+                "written" if found.damage is None else "read, set aside or written",
                 reason_of(obstacle),
                 remedy_for(obstacle),
             )
-        self._unguarded = obstacle is not None
         return found.entries
 
     def _remember(self, found: Found) -> None:
         """Take what was found for the state on the disk."""
-        self._damage = found.damage
         self.token = found.token
         self._stat = found.stat
         self._found_journal = found.journal
@@ -189,7 +193,20 @@ class Journal:
                 self._header = Header(snapshot.identity, snapshot.digest, found.length)
             self._snapshot_size = found.stat[2] if found.stat else 0
 
-    def _set_aside(self, found: Found) -> None:
+    def _make_durable(self) -> None:
+        """A killed process may have left what only the memory of the system has."""
+        for path in (self.path, self.journal_path):
+            try:
+                fd = os.open(path, os.O_RDONLY)
+            except FileNotFoundError:
+                continue
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+        sync_directory(os.path.dirname(self.path))
+
+    def _put_right(self, found: Found) -> None:
         """Move away what cannot be read; nobody may overwrite it."""
         if found.damage is not None:
             aside = _free_name(self.path)
@@ -201,7 +218,7 @@ class Journal:
                     aside,
                     "with what its journal added" if found.entries else "empty",
                 )
-            self._damage = found.damage = None
+            found.damage = None
         if found.journal_damage is not None:
             aside = _free_name(self.journal_path)
             if _rename(self.journal_path, aside):
@@ -213,6 +230,7 @@ class Journal:
             logger.warning("the damaged part of %s is kept as %s", self.journal_path, aside)
             found.rest = b""
         sync_directory(os.path.dirname(self.path))
+        self._irregular = None
 
     # -- saving ----------------------------------------------------------------------
 
@@ -267,7 +285,9 @@ class Journal:
             )
         try:
             if self._unguarded:
-                self._prepare(file)
+                self._guard(file)
+            if self._irregular is not None:
+                self._put_right(self._irregular)
             file.generation += 1
             self._generation = file.generation
             if closing or unsaved.whole or not unsaved or not self._can_continue(file):
@@ -302,19 +322,15 @@ class Journal:
             return file.is_shared
         return self.holds(entries) and (not entries or os.path.exists(self.path))
 
-    def _prepare(self, file: OpenFile) -> None:
-        """Do what could not be done when it was opened."""
+    def _guard(self, file: OpenFile) -> None:
+        """Lock the file, which could not be done when it was opened.
+
+        What another process wrote before the lock could be taken must not be overwritten.
+        """
         _make_directories(os.path.dirname(self.path))
         obstacle = file.lock()
         if obstacle is not None:
             raise obstacle
-        found = self._check_guard()
-        if found.is_irregular:
-            self._set_aside(found)
-        self._unguarded = False
-
-    def _check_guard(self) -> Found:
-        """Do not overwrite what another process wrote before the lock could be taken."""
         found = read_backup(self.path, self.journal_path)
         if found.snapshot is not None and self._out_of_reach:
             # it was out of reach when it was opened (no descriptor left, say): now it is read
@@ -328,7 +344,8 @@ class Journal:
                 "close this storage and open it again",
             )
         self._remember(found)
-        return found
+        self._irregular = found if found.is_irregular else None
+        self._unguarded = False
 
     def _is_intact(self, file: OpenFile) -> bool:
         """Are the files still those that we know? Someone may have removed or replaced them."""
