@@ -125,14 +125,14 @@ def dump_parts(entries: List[Any], refused: List[int]) -> Iterator[bytes]:
     yield b"[]" if opening == "[" else b"]"
 
 
-def parse_entries(content: bytes) -> List[Any]:
+def parse_entries(text: str) -> List[Any]:
     """Return the entries of a backup file.
 
     Raises:
-        ValueError: the content is no JSON list in UTF-8.
+        ValueError: the text is no JSON list.
         RecursionError: it is nested too deeply.
     """
-    loaded = load_json(content.decode("utf-8").lstrip("\ufeff"))
+    loaded = load_json(text)
     if not isinstance(loaded, list):
         raise ValueError(f"it holds no JSON list but a {type(loaded).__name__}")
     return loaded

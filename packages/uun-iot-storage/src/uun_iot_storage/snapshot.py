@@ -64,15 +64,19 @@ def parse_snapshot(content: bytes) -> Snapshot:
         ValueError: the content is no JSON list in UTF-8.
         RecursionError: it is nested too deeply.
     """
-    tail = _TAIL.search(content, max(0, len(content) - _TAIL_SIZE))
+    size = len(content)
+    tail = _TAIL.search(content, max(0, size - _TAIL_SIZE))
     identity = previous = None
     if tail is not None:
         identity, previous = _identity(tail.group(1)), _identity(tail.group(2))
-        content = content[: tail.start()]
+        size = tail.start()
     elif _is_damaged_tail(content[-_TAIL_SIZE:]):
         content = content[:-_TAIL_SIZE]  # the list before it need not suffer
-    digest = _digest(len(content), zlib.crc32(content))
-    return Snapshot(parse_entries(content), identity, previous, digest)
+        size = len(content)
+    digest = _digest(size, zlib.crc32(memoryview(content)[:size]))
+    text = content.decode("utf-8").lstrip("\ufeff")
+    del content, tail  # as large as the text, which is all that is needed
+    return Snapshot(parse_entries(text), identity, previous, digest)
 
 
 def _is_damaged_tail(tail: bytes) -> bool:
