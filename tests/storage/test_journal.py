@@ -60,9 +60,9 @@ class Calls:
         for name in ("write", "fsync", "fdatasync", "replace", "unlink", "ftruncate"):
             if hasattr(os, name):
                 monkeypatch.setattr(os, name, self.noting(name, getattr(os, name)))
-        import uun_iot_storage.appending as appending
+        import uun_iot_storage.journalfile as journalfile
 
-        monkeypatch.setattr(appending, "_sync", self.noting("sync", appending._sync))
+        monkeypatch.setattr(journalfile, "_sync", self.noting("sync", journalfile._sync))
 
     def noting(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -386,9 +386,9 @@ def failing(
     monkeypatch: pytest.MonkeyPatch, name: str, times: int, error: int
 ) -> List[Optional[int]]:
     """Let the journal's next syncs or writes fail; return the descriptors they were for."""
-    import uun_iot_storage.appending as appending
+    import uun_iot_storage.journalfile as journalfile
 
-    original = getattr(appending, name)
+    original = getattr(journalfile, name)
     descriptors: List[Optional[int]] = []
 
     def fail(fd: int, *args: Any) -> Any:
@@ -397,7 +397,7 @@ def failing(
             raise OSError(error, os.strerror(error))
         return original(fd, *args)
 
-    monkeypatch.setattr(appending, name, fail)
+    monkeypatch.setattr(journalfile, name, fail)
     return descriptors
 
 

@@ -194,16 +194,16 @@ def test_without_a_limit_there_is_no_autonomy() -> None:
 
 @pytest.fixture
 def syncs(monkeypatch: pytest.MonkeyPatch) -> List[int]:
-    import uun_iot_storage.appending as appending
+    import uun_iot_storage.journalfile as journalfile
 
     made: List[int] = []
-    original = appending._sync
+    original = journalfile._sync
 
     def sync(fd: int) -> None:
         made.append(fd)
         original(fd)
 
-    monkeypatch.setattr(appending, "_sync", sync)
+    monkeypatch.setattr(journalfile, "_sync", sync)
     return made
 
 
@@ -234,7 +234,7 @@ def test_with_an_interval_what_comes_in_between_waits_for_the_next_sync(
 def test_a_delayed_sync_that_fails_writes_a_new_snapshot(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    import uun_iot_storage.appending as appending
+    import uun_iot_storage.journalfile as journalfile
 
     clock = ManualClock()
     storage = Storage("s", str(path), sync_interval=10, clock=clock)
@@ -245,7 +245,7 @@ def test_a_delayed_sync_that_fails_writes_a_new_snapshot(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr(appending, "_sync", fail)
+        patch.setattr(journalfile, "_sync", fail)
         clock.advance(10)
     assert snapshot(path) == [0, 1]
     assert "syncing failed" in caplog.text
@@ -254,17 +254,17 @@ def test_a_delayed_sync_that_fails_writes_a_new_snapshot(
 def test_the_delayed_sync_comes_by_itself_in_real_time(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import uun_iot_storage.appending as appending
+    import uun_iot_storage.journalfile as journalfile
 
     synced = threading.Event()
-    original = appending._sync
+    original = journalfile._sync
 
     def sync(fd: int) -> None:
         original(fd)
         if threading.current_thread() is not threading.main_thread():
             synced.set()
 
-    monkeypatch.setattr(appending, "_sync", sync)
+    monkeypatch.setattr(journalfile, "_sync", sync)
     with Storage("s", str(path), sync_interval=0.05) as storage:
         storage.append(0, backup=True)
         storage.append(1, backup=True)

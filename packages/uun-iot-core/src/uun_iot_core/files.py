@@ -14,7 +14,7 @@ try:
 except ImportError:  # Windows: no flock; one writer at a time is then the caller's care
     fcntl = None  # type: ignore[assignment]  # the module is absent, not None, elsewhere
 
-__all__ = ["StagedFile", "atomic_write", "file_save", "sync_directory"]
+__all__ = ["StagedFile", "atomic_write", "file_save", "make_directories", "sync_directory"]
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: what a file is to hold; in parts where the whole would take much memory
@@ -60,6 +60,27 @@ def sync_directory(path: PathLike) -> None:
             raise
     finally:
         os.close(fd)
+
+
+def make_directories(path: PathLike) -> None:
+    """Create a directory and its parents, each durable in the one above.
+
+    Args:
+        path: the directory; nothing happens if it is there.
+
+    Raises:
+        OSError: it cannot be created.
+    """
+    if os.path.isdir(path):
+        return
+    above = os.path.dirname(os.path.abspath(path))
+    make_directories(above)
+    try:
+        os.mkdir(path)
+    except FileExistsError:
+        if not os.path.isdir(path):
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+    sync_directory(above)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -13,21 +13,22 @@ writes a new snapshot then.
 
 from __future__ import annotations
 
-import errno
+import logging
 import os
 import stat
 from typing import Any, List, Optional, Sequence, Union
 
-from uun_iot_core.files import StagedFile, atomic_write, sync_directory
+from uun_iot_core.files import StagedFile, make_directories
 from uun_iot_core.logs import get_logger
 
-from .appending import add_to_journal, create_journal, sync_journal
 from .encoding import dump_parts
 from .errors import StorageError, reason_of, remedy_for
-from .lines import Header, header_line, line
+from .journalfile import JournalFile
+from .lines import Header
 from .lock import OpenFile
 from .recovery import Found, Stat, Token, read_backup, stat_of
-from .snapshot import SnapshotText, new_identity
+from .setaside import make_durable, set_aside
+from .snapshot import SnapshotText, digest_of, new_identity
 from .unsaved import Unsaved
 
 __all__ = ["Journal", "UnreadEntries"]
@@ -59,13 +60,10 @@ class Journal:
         if not os.fspath(path):
             raise ValueError("backup_path is empty; give the path of a file, or None")
         self.path = os.path.realpath(path)
-        self.journal_path = self.path + ".journal"
         #: bytes written to the disk by this storage
         self.written = 0
         #: did the last opening find a readable file?
         self.was_there = False
-        #: are there lines that are written and not synced?
-        self.is_unsynced = False
         #: state on the disk when we last knew; None where it is not known
         self.token: Optional[Token] = None
         self._file: Optional[OpenFile] = None
@@ -75,11 +73,7 @@ class Journal:
         self._digest = ""
         self._snapshot_size = 0
         self._stat: Optional[Stat] = None
-        #: the journal: identity of the snapshot that the one on the disk belongs to
-        self._journal_of: Optional[str] = None
-        self._found_journal = False  # one that was there when it was opened
-        self._journal_size = 0
-        self._crc = 0
+        self._lines = JournalFile(self.path + ".journal")
         self._compact_at = FLOOR
         self._most = 0  # entries that the snapshot and the lines behind it hold
         #: what was found and must be set aside before anything is written
@@ -88,6 +82,7 @@ class Journal:
         self._out_of_reach = False
         #: was it loaded without the lock? then another process may have written it since
         self._unguarded = False
+        self._has_warned = False  # that there can be no journal: it may be so with each backup
         #: entries that were changed to what is no JSON, and reported
         self._reported: List[Any] = []
 
@@ -95,6 +90,11 @@ class Journal:
     def is_open(self) -> bool:
         """May it be written?"""
         return self._file is not None
+
+    @property
+    def is_unsynced(self) -> bool:
+        """Are there lines that are written and not synced?"""
+        return self._lines.is_unsynced
 
     @property
     def is_inherited(self) -> bool:
@@ -146,12 +146,12 @@ class Journal:
     def _load(self, file: OpenFile) -> List[Any]:
         obstacle: Optional[OSError]
         try:
-            _make_directories(os.path.dirname(self.path))
+            make_directories(os.path.dirname(self.path))
             obstacle = file.lock()
         except OSError as exc:
             obstacle = exc
         self._unguarded = obstacle is not None
-        found = read_backup(self.path, self.journal_path)
+        found = read_backup(self.path, self._lines.path)
         self._remember(found)
         self.was_there = found.snapshot is not None
         self._out_of_reach = isinstance(found.damage, OSError)
@@ -159,10 +159,11 @@ class Journal:
         if obstacle is None:
             try:
                 if found.is_irregular:
-                    self._put_right(found)
+                    set_aside(found, self.path, self._lines.path)
                     self._write_snapshot(file, found.entries)
+                    self._irregular = None
                 else:
-                    self._make_durable()
+                    make_durable([self.path, self._lines.path])
             except OSError as exc:
                 obstacle = exc
                 self._header = None  # whatever is there: a backup begins with a new snapshot
@@ -181,8 +182,8 @@ class Journal:
         """Take what was found for the state on the disk."""
         self.token = found.token
         self._stat = found.stat
-        self._found_journal = found.journal
-        self._journal_of = found.journal_of
+        self._lines.is_found = found.journal
+        self._lines.snapshot = found.journal_of
         self._header = None
         self._digest = ""
         self._most = len(found.entries)
@@ -192,45 +193,6 @@ class Journal:
                 self._digest = snapshot.digest
                 self._header = Header(snapshot.identity, snapshot.digest, found.length)
             self._snapshot_size = found.stat[2] if found.stat else 0
-
-    def _make_durable(self) -> None:
-        """A killed process may have left what only the memory of the system has."""
-        for path in (self.path, self.journal_path):
-            try:
-                fd = os.open(path, os.O_RDONLY)
-            except FileNotFoundError:
-                continue
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        sync_directory(os.path.dirname(self.path))
-
-    def _put_right(self, found: Found) -> None:
-        """Move away what cannot be read; nobody may overwrite it."""
-        if found.damage is not None:
-            aside = _free_name(self.path)
-            if _rename(self.path, aside):
-                logger.warning(
-                    "backup file %s cannot be read (%s): set aside as %s, the storage starts %s",
-                    self.path,
-                    reason_of(found.damage),
-                    aside,
-                    "with what its journal added" if found.entries else "empty",
-                )
-            found.damage = None
-        if found.journal_damage is not None:
-            aside = _free_name(self.journal_path)
-            if _rename(self.journal_path, aside):
-                logger.warning("journal %s is set aside as %s", self.journal_path, aside)
-            found.journal_damage = None
-        if found.rest:
-            aside = _free_name(self.journal_path)
-            atomic_write(aside, found.rest, 0o600)
-            logger.warning("the damaged part of %s is kept as %s", self.journal_path, aside)
-            found.rest = b""
-        sync_directory(os.path.dirname(self.path))
-        self._irregular = None
 
     # -- saving ----------------------------------------------------------------------
 
@@ -287,7 +249,8 @@ class Journal:
             if self._unguarded:
                 self._guard(file)
             if self._irregular is not None:
-                self._put_right(self._irregular)
+                set_aside(self._irregular, self.path, self._lines.path)
+                self._irregular = None
             file.generation += 1
             self._generation = file.generation
             if closing or unsaved.whole or not unsaved or not self._can_continue(file):
@@ -300,7 +263,7 @@ class Journal:
                     "backup file %s cannot be replaced (%s): all is stored, part of it in %s",
                     self.path,
                     reason_of(exc),
-                    self.journal_path,
+                    self._lines.path,
                 )
                 return
             if file.journal_fd < 0:
@@ -316,7 +279,7 @@ class Journal:
             return not is_behind and self._is_intact(file)
         if is_behind:
             return True
-        if self._found_journal or file.journal_fd >= 0:
+        if self._lines.is_found or file.journal_fd >= 0:
             # others of this process, a module made anew for instance, have loaded what is there
             # and would find it changed, though it is the same
             return file.is_shared
@@ -327,11 +290,11 @@ class Journal:
 
         What another process wrote before the lock could be taken must not be overwritten.
         """
-        _make_directories(os.path.dirname(self.path))
+        make_directories(os.path.dirname(self.path))
         obstacle = file.lock()
         if obstacle is not None:
             raise obstacle
-        found = read_backup(self.path, self.journal_path)
+        found = read_backup(self.path, self._lines.path)
         if found.snapshot is not None and self._out_of_reach:
             # it was out of reach when it was opened (no descriptor left, say): now it is read
             self._remember(found)
@@ -352,15 +315,12 @@ class Journal:
         try:
             if self._stat is None or stat_of(os.stat(self.path)) != self._stat:
                 return False
-            if file.journal_fd < 0:
-                return True
-            journal = os.fstat(file.journal_fd)
-            return journal.st_nlink > 0 and journal.st_size == self._journal_size
+            return self._lines.is_intact(file)
         except OSError:
             return False
 
     def _can_continue(self, file: OpenFile) -> bool:
-        return self._header is not None and not self._found_journal and self._is_intact(file)
+        return self._header is not None and not self._lines.is_found and self._is_intact(file)
 
     def _error(self, exc: OSError) -> StorageError:
         return StorageError(
@@ -384,41 +344,26 @@ class Journal:
         if text is None:  # someone has changed an entry to what is no JSON
             return self._write_snapshot(file, entries)
         try:
-            self._write_line(file, text, sync)
+            assert self._header is not None
+            self.written += self._lines.add(file, self._header, text, sync)
         except OSError as exc:
             # a new snapshot may be the way out: after a failed sync it is the only one, and
             # where there is no space left, it is smaller if much has gone meanwhile
             if file.journal_fd >= 0 and len(entries) * 2 >= self._most:
                 raise
-            logger.warning(
+            logger.log(
+                logging.DEBUG if self._has_warned else logging.WARNING,
                 "journal %s cannot be written (%s): a new backup file is",
-                self.journal_path,
+                self._lines.path,
                 reason_of(exc),
             )
+            self._has_warned = True
             return self._write_snapshot(file, entries)
+        self.token = self._header.digest, self._header.snapshot, self._lines.crc
         self._most += unsaved.front + unsaved.end
         if self._is_outgrown(entries):
             return self._compact(file, entries)
         return True
-
-    def _write_line(self, file: OpenFile, text: str, sync: bool) -> None:
-        assert self._header is not None
-        if file.journal_fd >= 0:
-            content, crc = line(text, self._crc)
-            add_to_journal(file, content, self._journal_size, sync)
-            self.is_unsynced = not sync
-        else:
-            head, crc = header_line(self._header)
-            content, crc = line(text, crc)
-            content = head + content
-            create_journal(file, self.journal_path, content)
-            self._journal_of = self._header.snapshot
-            self._journal_size = 0
-            self.is_unsynced = False
-        self._crc = crc
-        self._journal_size += len(content)
-        self.written += len(content)
-        self.token = self._header.digest, self._header.snapshot, crc
 
     def sync(self) -> None:
         """Make durable what was written without a sync.
@@ -431,13 +376,12 @@ class Journal:
             return
         with file:
             if self.is_unsynced and self._generation == file.generation:
-                self.is_unsynced = False
-                sync_journal(file)
+                self._lines.sync(file)
 
     # -- a snapshot ------------------------------------------------------------------
 
     def _is_outgrown(self, entries: List[Any]) -> bool:
-        if self._journal_size > max(self._compact_at, self._snapshot_size):
+        if self._lines.size > max(self._compact_at, self._snapshot_size):
             return True
         # drained: else a large snapshot of what has long been sent would stay for long
         return len(entries) * 8 < self._most and self._snapshot_size > self._compact_at
@@ -447,7 +391,7 @@ class Journal:
         try:
             return self._write_snapshot(file, entries)
         except OSError as exc:
-            self._compact_at = self._journal_size + max(FLOOR, self._snapshot_size)
+            self._compact_at = self._lines.size + max(FLOOR, self._snapshot_size)
             logger.warning(
                 "backup file %s cannot be replaced now (%s); its journal grows on", self.path, exc
             )
@@ -456,9 +400,9 @@ class Journal:
 
     def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> bool:
         """Replace the backup file; return whether all entries are in it."""
-        _make_directories(os.path.dirname(self.path))
+        make_directories(os.path.dirname(self.path))
         refused: List[int] = []
-        previous = self._journal_of
+        previous = self._lines.snapshot
         if previous is None and self._header is not None:
             previous = self._header.snapshot
         text = SnapshotText(dump_parts(entries, refused), new_identity(), previous)
@@ -477,22 +421,9 @@ class Journal:
         self.token = text.digest, text.identity, None
         self._most = len(entries)
         self._compact_at = FLOOR
-        self._journal_size = 0
-        self.is_unsynced = False
-        self._remove_journal()
+        self._lines.remove()
         self._report(entries, refused)
         return not refused
-
-    def _remove_journal(self) -> None:
-        try:
-            os.unlink(self.journal_path)
-        except FileNotFoundError:
-            pass
-        except OSError:
-            self._found_journal = True  # it is retired; the next snapshot says so again
-            return
-        self._found_journal = False
-        self._journal_of = None
 
     def _report(self, entries: List[Any], refused: List[int]) -> None:
         for position in refused:
@@ -508,14 +439,8 @@ class Journal:
     def holds(self, entries: List[Any]) -> bool:
         """Are these the entries that the snapshot holds?"""
         if not self._digest:  # of another program, which lays the same entries out as it likes
-            self._digest = self._digest_of(read_backup(self.path, self.journal_path).entries)
-        return self._digest_of(entries) == self._digest
-
-    def _digest_of(self, entries: List[Any]) -> str:
-        text = SnapshotText(dump_parts(entries, []), new_identity(), None)
-        for _ in text:
-            pass
-        return text.digest
+            self._digest = digest_of(read_backup(self.path, self._lines.path).entries)
+        return digest_of(entries) == self._digest
 
     # -- letting go ------------------------------------------------------------------
 
@@ -529,14 +454,8 @@ class Journal:
 
     def _leave(self, file: OpenFile) -> None:
         self._file = None
-        if self._generation == file.generation and not self._found_journal:
-            if self.is_unsynced:
-                self.is_unsynced = False
-                try:
-                    sync_journal(file)
-                except OSError as exc:
-                    logger.error("journal %s may be incomplete: %s", self.journal_path, exc)
-            file.close_journal()  # where others stay, it stays too, and is found by the next
+        if self._generation == file.generation and not self._lines.is_found:
+            self._lines.leave(file)  # where others stay, it stays too, and is found by the next
         file.leave()
 
     def abandon(self, entries: List[Any], unsaved: Unsaved) -> None:
@@ -554,34 +473,3 @@ class Journal:
                 self._leave(file)
 
         file.abandon(close)
-
-
-def _free_name(path: str) -> str:
-    """Return a name beside a file for setting it aside, not taken yet."""
-    aside, number = path + ".bad", 1
-    while os.path.lexists(aside):
-        number += 1
-        aside = f"{path}.bad.{number}"
-    return aside
-
-
-def _rename(path: str, aside: str) -> bool:
-    try:
-        os.rename(path, aside)
-    except FileNotFoundError:
-        return False  # someone has moved it away
-    return True
-
-
-def _make_directories(directory: str) -> None:
-    """Create a directory and its parents, each durable in the one above."""
-    if os.path.isdir(directory):
-        return
-    above = os.path.dirname(directory)
-    _make_directories(above)
-    try:
-        os.mkdir(directory)
-    except FileExistsError:
-        if not os.path.isdir(directory):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), directory) from None
-    sync_directory(above)

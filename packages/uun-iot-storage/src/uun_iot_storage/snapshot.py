@@ -17,9 +17,9 @@ import re
 import zlib
 from typing import Any, Iterable, Iterator, List, NamedTuple, Optional
 
-from .encoding import parse_entries
+from .encoding import dump_parts, parse_entries
 
-__all__ = ["Snapshot", "SnapshotText", "new_identity", "parse_snapshot"]
+__all__ = ["Snapshot", "SnapshotText", "digest_of", "new_identity", "parse_snapshot"]
 
 _TAIL = re.compile(rb"\n([ \t]{64})\n([ \t]{64})\n\Z")
 _TAIL_SIZE = 131
@@ -122,3 +122,11 @@ class SnapshotText:
         tail = b"\n%b\n%b\n" % (_blanks(self.identity), _blanks(self._previous or _NONE))
         self.size = self._list_size + len(tail)
         yield tail
+
+
+def digest_of(entries: List[Any]) -> str:
+    """Return the digest that a snapshot of these entries has, those left out that are no JSON."""
+    text = SnapshotText(dump_parts(entries, []), _NONE, None)
+    for _ in text:
+        pass
+    return text.digest
