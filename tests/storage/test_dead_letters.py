@@ -231,3 +231,17 @@ def test_what_the_usecase_raises_in_the_search_goes_through_and_loses_nothing(pa
     with pytest.raises(RuntimeError, match="boom"):
         module._send_storage(usecase)
     assert module._storage.data == [2, 3, 4]  # 1 was sent, alone
+
+
+def test_what_the_usecase_changes_in_a_bad_entry_stays(path: Path) -> None:
+    def usecase(entries: List[Any]) -> List[Any]:
+        if len(entries) > 1:
+            return entries
+        if entries[0]["number"] == 1:
+            return [{**entries[0], "tried": True}]
+        return []
+
+    module = sender(path, Server([]), attempts=5)
+    module._storage.merge([{"number": 0}, {"number": 1}, {"number": 2}])
+    module._send_storage(usecase)
+    assert on_disk(path) == module._storage.data == [{"number": 1, "tried": True}]

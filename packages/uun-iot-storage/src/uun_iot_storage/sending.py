@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, List
+from typing import Any, Callable, List, Tuple
 
 from uun_iot_core.logs import get_logger
 
@@ -59,7 +59,8 @@ class _Sending:
         self._usecase = usecase
         self._owner = owner
         self._calls = 0
-        self._doubtful: List[Batch] = []  # failed alone, and nothing behind was taken yet
+        # failed alone, and nothing behind was taken yet; with what the function returned
+        self._doubtful: List[Tuple[Batch, List[Any]]] = []
         #: how many entries failed
         self.left = 0
 
@@ -77,6 +78,8 @@ class _Sending:
             # whatever the search has cost: if the newest is taken, those before it were refused
             self._calls = 0
             self._search(others.part(middle, len(others)))
+            for one, returned in self._doubtful:
+                self._storage.acknowledge(one, returned)
         else:
             self.left = 0
             self._settle(batch, failed)
@@ -105,14 +108,15 @@ class _Sending:
     def _condemn(self) -> None:
         """The server has taken an entry: those that failed alone before were refused."""
         doubtful, self._doubtful = self._doubtful, []
-        for one in doubtful:
-            self._storage.acknowledge(one, one.entries, refused=one.entries)
+        for one, failed in doubtful:
+            self._storage.acknowledge(one, failed, refused=one.entries)
 
     def _is_taken(self, one: Batch) -> bool:
         """Offer one entry."""
-        if self._offer(one):
+        failed = self._offer(one)
+        if failed:
             self.left += 1
-            self._doubtful.append(one)
+            self._doubtful.append((one, failed))
             return False
         self._condemn()
         self._storage.acknowledge(one, [])
