@@ -8,24 +8,30 @@ from __future__ import annotations
 
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Callable, Iterator
+from typing import Callable, Iterator, List
 
 import pytest
 
 from .checker import Checker, Record
 from .disk import SHORT
 from .faults import failing_syncs, full_disk, short_writes
-from .operations import FailedSync, Sync, Write
+from .operations import FailedSync, Operation, Sync, Write
 from .twin import Twin
 from .workloads import WORKLOADS, Workload, reading
 
 
 def syncs_of(name: str, scratch: Path) -> int:
     """Return how many syncs a workload makes when none fails."""
-    calls = []
-    WORKLOADS[name].record(scratch, failing_syncs(lambda call: calls.append(call) is not None))
+    calls = 0
+
+    def none_fails(call: int) -> bool:
+        nonlocal calls
+        calls += 1
+        return False
+
+    WORKLOADS[name].record(scratch, failing_syncs(none_fails))
     (scratch / "work").rename(scratch / "without faults")
-    return len(calls)
+    return calls
 
 
 def assert_nobody_trusts_what_failed(record: Record) -> None:
@@ -38,7 +44,7 @@ def assert_nobody_trusts_what_failed(record: Record) -> None:
             assert operation.file not in failed, f"{operation} after its sync has failed"
 
 
-@pytest.mark.parametrize("name", ["send", "grow, bounded", "bounded", "empty"])
+@pytest.mark.parametrize("name", ["send", "bounded", "empty"])
 @pytest.mark.parametrize("times", [1, 4])
 def test_a_sync_that_fails_loses_nothing_acknowledged(name: str, times: int, scratch: Path) -> None:
     checker = Checker(scratch)
@@ -87,7 +93,7 @@ def test_whichever_sync_fails_nothing_acknowledged_is_lost(name: str, scratch: P
 def test_syncing_the_same_file_again_would_be_found(scratch: Path) -> None:
     """The test of the test: a failed sync that is simply repeated leaves violations."""
     record = WORKLOADS["send"].record(scratch)
-    log = []
+    log: List[Operation] = []
     for operation in record.log:
         if isinstance(operation, Sync):
             log.append(FailedSync(operation.file))
@@ -164,7 +170,7 @@ def test_a_disk_that_is_full_at_each_byte_loses_nothing_acknowledged(scratch: Pa
 
 
 def test_a_full_disk_amid_a_compaction_loses_nothing_acknowledged(scratch: Path) -> None:
-    for number, room in enumerate([0, 100, 9_000, 30_000, 70_000, 110_000]):
+    for number, room in enumerate([100, 30_000, 110_000]):
         with full_disk(None) as make_room:
 
             def work(twin: Twin) -> None:
