@@ -70,7 +70,8 @@ class Record(NamedTuple):
                 begun, returned = operation
                 if not more:
                     continue  # more is allowed than at the moment before
-            yield Moment(position, operation, disk, self.states[returned : begun + 1])
+            allowed, so_far = self.states[returned : begun + 1], self.states[: begun + 1]
+            yield Moment(position, operation, disk, allowed, so_far)
 
 
 class Moment(NamedTuple):
@@ -81,12 +82,14 @@ class Moment(NamedTuple):
         operation: the last one that was done.
         disk: as it is then; it changes when the next moment is asked for.
         allowed: what may be loaded.
+        so_far: the list after each operation, up to the one that has begun.
     """
 
     position: int
     operation: Operation
     disk: Disk
     allowed: _Lists
+    so_far: _Lists
 
 
 class Violation(NamedTuple):
@@ -271,6 +274,7 @@ class Checker:
         disk: Disk,
         states: _Lists,
         work: Callable[[Twin], object] = lambda twin: twin.append("recovered"),
+        **options: Any,
     ) -> Record:
         """Go on with another workload from a disk that a crash has left.
 
@@ -279,12 +283,13 @@ class Checker:
             disk: as it was then; what is not durable, still is not.
             states: what may be loaded from it.
             work: the other workload.
+            options: of the storage.
         """
         directory = self._directory(disk.kept())
         logging.disable(logging.CRITICAL)
         try:
             with Recorder(directory, disk) as recorder:
-                twin = Twin(recorder, states, record.maxlen, record.file)
+                twin = Twin(recorder, states, record.maxlen, record.file, **options)
                 work(twin)
             resumed = Record.of(recorder, twin, record.keeps)
             twin.storage.close()

@@ -16,9 +16,9 @@ __all__ = ["FILE", "Twin", "opened"]
 FILE = "s.json"
 
 
-def opened(root: Path, maxlen: int = 0, file: str = FILE) -> Storage:
+def opened(root: Path, maxlen: int = 0, file: str = FILE, **options: Any) -> Storage:
     """Return the storage whose files are in a directory."""
-    return Storage("s", str(root / file), maxlen)
+    return Storage("s", str(root / file), maxlen, **options)
 
 
 class Twin:
@@ -31,6 +31,7 @@ class Twin:
         states: the lists that the storage may load, the last one being what it should.
         maxlen: the storage's limit.
         file: the backup file, below the root.
+        options: further ones of the storage.
 
     Attributes:
         states: the list after each operation; those that the log's marks count.
@@ -43,6 +44,7 @@ class Twin:
         states: Sequence[List[Any]] = ((),),  # type: ignore[assignment]  # read only
         maxlen: int = 0,
         file: str = FILE,
+        **options: Any,
     ) -> None:
         self.states: List[List[Any]] = [list(each) for each in states]
         self.maxlen = maxlen
@@ -50,7 +52,7 @@ class Twin:
         self._recorder = recorder
         self._returned = 0
         recorder.mark(len(self.states) - 1, 0)
-        self.storage = opened(Path(recorder.root), maxlen, file)
+        self.storage = opened(Path(recorder.root), maxlen, file, **options)
         loaded = self.storage.data
         assert loaded in self.states, f"loaded {loaded!r:.300}, none of {self.states!r:.300}"
         while self.states[-1] != loaded:  # what the crash has taken
@@ -116,6 +118,15 @@ class Twin:
         left = [self.list[n - dropped] for n in taken if n in failed]
         self.list = copy.deepcopy(list(foreign)) + left + self.list[len(taken) :]
         self._do(lambda: self.storage.acknowledge(batch, returned), tells_failures=False)
+
+    def refuse(self, refused: Sequence[int]) -> None:
+        """Take all; the server refuses some for good, see ``max_attempts=1``."""
+        batch = self.storage.take()
+        failed = [batch.entries[position] for position in refused]
+        self.list = []
+        self._do(
+            lambda: self.storage.acknowledge(batch, failed, refused=failed), tells_failures=False
+        )
 
     def close(self) -> None:
         self._do(self.storage.close)
