@@ -162,9 +162,9 @@ class Checker:
         self,
         record: Record,
         effort: Effort,
+        recoveries: int = 0,
         syncs: bool = True,
         directory_syncs: bool = True,
-        recoveries: int = 0,
         first_only: bool = False,
     ) -> Report:
         """Load every state that a crash amid a workload may leave.
@@ -172,9 +172,9 @@ class Checker:
         Args:
             record: of the workload.
             effort: how many states.
-            syncs, directory_syncs: False leaves them out, see `Disk.apply`.
             recoveries: crash also in the recovery from every so many-th distinct state;
                 0 for none.
+            syncs, directory_syncs: False leaves them out, see `Disk.apply`.
             first_only: stop at the first violation.
         """
         report = Report()

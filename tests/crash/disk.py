@@ -47,7 +47,7 @@ from .operations import (
     Write,
 )
 
-__all__ = ["LONG", "SHORT", "Content", "Disk", "Effort", "State"]
+__all__ = ["BRIEF", "LONG", "SHORT", "Content", "Disk", "Effort", "State"]
 
 #: what a name stands for that is a directory
 _DIRECTORY = -1
@@ -67,6 +67,7 @@ class Effort(NamedTuple):
     states: int
 
 
+BRIEF = Effort(cuts=0, masks=0, states=8)
 SHORT = Effort(cuts=0, masks=1, states=16)
 LONG = Effort(cuts=6, masks=6, states=400)
 

@@ -13,7 +13,7 @@ from typing import Callable, Iterator, List
 import pytest
 
 from .checker import Checker, Record
-from .disk import SHORT
+from .disk import BRIEF, SHORT
 from .faults import failing_syncs, full_disk, short_writes
 from .operations import FailedSync, Operation, Sync, Write
 from .twin import Twin
@@ -44,18 +44,17 @@ def assert_nobody_trusts_what_failed(record: Record) -> None:
             assert operation.file not in failed, f"{operation} after its sync has failed"
 
 
-@pytest.mark.parametrize("name", ["send", "bounded", "empty"])
-@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(("name", "times"), [("send", 4), ("bounded", 1)])
 def test_a_sync_that_fails_loses_nothing_acknowledged(name: str, times: int, scratch: Path) -> None:
     checker = Checker(scratch)
     count = syncs_of(name, scratch)
     assert count > 5
-    for first in range(3, count, 1 + count // 4):  # the first are of the opening
+    for first in range(3, count, 1 + count // 3):  # the first are of the opening
         faults = failing_syncs(lambda call: first <= call < first + times)  # noqa: B023
         record = WORKLOADS[name].record(scratch, faults)
         (scratch / "work").rename(scratch / f"failing {first}")
         assert_nobody_trusts_what_failed(record)
-        report = checker.check(record, SHORT._replace(states=8))
+        report = checker.check(record, BRIEF)
         assert report.states
         assert not report.violations, f"syncs failing from {first} on: {report.smallest()}"
 
@@ -113,7 +112,7 @@ def test_writes_that_write_a_part_only_are_gone_on_with(
 ) -> None:
     record = Workload(small).record(scratch, short_writes(length))
     assert sum(isinstance(each, Write) for each in record.log) > 8
-    report = Checker(scratch).check(record, SHORT._replace(states=8))
+    report = Checker(scratch).check(record, BRIEF)
     assert not report.violations, report.smallest()
 
 
@@ -148,12 +147,12 @@ def test_a_disk_that_is_full_at_any_byte_loses_nothing_acknowledged(
     until: int, scratch: Path
 ) -> None:
     checker = Checker(scratch)
-    for room in [*range(0, 100, 9), *range(100, 400, 37)]:
+    for room in range(0, 400, 37):
         with full_from(room, until) as work:
             record = Workload(work).record(scratch)
         (scratch / "work").rename(scratch / f"room for {room}")
         assert record.states[-1], "in the end it is as if nothing had happened"
-        report = checker.check(record, SHORT._replace(states=8))
+        report = checker.check(record, BRIEF)
         assert not report.violations, f"room for {room} bytes: {report.smallest()}"
 
 
@@ -165,12 +164,12 @@ def test_a_disk_that_is_full_at_each_byte_loses_nothing_acknowledged(scratch: Pa
             with full_from(room, until) as work:
                 record = Workload(work).record(scratch)
             (scratch / "work").rename(scratch / f"room for {room}, {until}")
-            report = checker.check(record, SHORT._replace(states=8))
+            report = checker.check(record, BRIEF)
             assert not report.violations, f"room for {room} bytes: {report.smallest()}"
 
 
 def test_a_full_disk_amid_a_compaction_loses_nothing_acknowledged(scratch: Path) -> None:
-    for number, room in enumerate([100, 30_000, 110_000]):
+    for number, room in enumerate([100, 30_000]):
         with full_disk(None) as make_room:
 
             def work(twin: Twin) -> None:
@@ -184,5 +183,5 @@ def test_a_full_disk_amid_a_compaction_loses_nothing_acknowledged(scratch: Path)
 
             record = Workload(work).record(scratch)
         (scratch / "work").rename(scratch / f"full {number}")
-        report = Checker(scratch).check(record, SHORT._replace(states=8))
+        report = Checker(scratch).check(record, BRIEF)
         assert not report.violations, f"room for {room} bytes: {report.smallest()}"

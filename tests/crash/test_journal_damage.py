@@ -69,7 +69,7 @@ def small_append(twin: Twin) -> None:
     twin.send(failed=[1])
 
 
-@pytest.fixture(scope="module", params=["append", "send", "bounded", "on a snapshot"])
+@pytest.fixture(scope="module", params=["send", "bounded", "on a snapshot"])
 def left(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Left:
     return left_by(tmp_path_factory.mktemp("work") / "work", request.param)
 
@@ -121,7 +121,7 @@ def test_a_journal_cut_at_any_byte_loads_all_backups_before(left: Left, loader: 
 
 
 def test_a_journal_that_ends_in_zeros_loads_all_backups_before(left: Left, loader: Loader) -> None:
-    for size in range(0, len(left.journal), 3):
+    for size in range(0, len(left.journal), 9):
         cut = left.journal[:size]
         whole = max(0, cut.count(b"\n") - 1)
         loaded = loader.load(cut.ljust(len(left.journal), b"\0"))

@@ -12,7 +12,7 @@ import pytest
 from uun_iot_core.clock import ManualClock
 
 from .checker import Checker, Record
-from .disk import SHORT, State
+from .disk import BRIEF, State
 from .faults import failing_syncs
 from .recorder import Recorder
 from .twin import FILE, Twin
@@ -44,7 +44,7 @@ def test_with_syncs_at_intervals_a_kill_loses_nothing(at_intervals: Record, scra
     checker, unsynced = Checker(scratch), 0
     for moment in at_intervals.moments():
         assert checker.loads(moment.disk.kept()) in moment.allowed
-        unsynced += len(moment.disk.kept().files) > 0 and len(list(moment.disk.states(SHORT))) > 1
+        unsynced += len(moment.disk.kept().files) > 0 and len(list(moment.disk.states(BRIEF))) > 1
     assert unsynced > 10, "nothing was left unsynced; the test tells nothing"
 
 
@@ -53,7 +53,7 @@ def test_with_syncs_at_intervals_a_power_cut_leaves_what_was_there_at_the_last_o
 ) -> None:
     checker, synced, lost = Checker(scratch), 0, 0
     for moment in at_intervals.moments():
-        states = list(moment.disk.states(SHORT))
+        states = list(moment.disk.states(BRIEF))
         for state in states:
             loaded = checker.loads(state)
             assert loaded in moment.so_far[synced:]
@@ -97,7 +97,7 @@ def losses(record: Record, checker: Checker) -> Iterator[str]:
     for moment in record.moments():
         acknowledged = moment.so_far[: len(moment.so_far) - len(moment.allowed) + 1]
         known = [each for each in REFUSED if any(each in entries for entries in acknowledged)]
-        for state in moment.disk.states(SHORT):
+        for state in moment.disk.states(BRIEF):
             found = checker.loads(state) + dead_letters(state)
             for entry in known:
                 if entry not in found:
@@ -131,7 +131,7 @@ def test_it_stays_so_when_a_killed_process_has_begun_the_file(scratch: Path) -> 
     record, checker = Record.of(recorder, twin), Checker(scratch)
     twin.storage.close()
     for number, moment in enumerate(record.moments()):
-        if number % 3:
+        if number % 5:
             continue
         resumed = checker.resume(record, moment.disk, moment.allowed, one_more, max_attempts=1)
         assert list(losses(resumed, checker)) == []
@@ -144,7 +144,7 @@ def unsynced(failing: int) -> Any:
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("failing", [0, 1, unsynced(2), unsynced(3), 4, 5, 6, 7])
+@pytest.mark.parametrize("failing", [1, unsynced(2), unsynced(3), 5])
 def test_it_stays_so_when_a_sync_fails(failing: int, scratch: Path) -> None:
     (scratch / "work").mkdir()
     with failing_syncs(lambda call: call == 3 + failing), Recorder(scratch / "work") as recorder:

@@ -9,7 +9,7 @@ from typing import Any, Callable, Iterator, List, NamedTuple
 import pytest
 
 from .checker import Checker, Record, Report
-from .disk import LONG, SHORT, Disk, Effort
+from .disk import BRIEF, LONG, SHORT, Disk, Effort
 from .twin import Twin
 from .workloads import WORKLOADS, append, drain, grow, merge, random_work, reopen, second, send
 
@@ -45,10 +45,10 @@ def crash_twice(name: str, scratch: Path, effort: Effort, count: int) -> Report:
     return report
 
 
-@pytest.mark.parametrize("name", ["append", "send", "drain", "bounded", "second storage"])
+@pytest.mark.parametrize("name", ["append", "send", "drain", "second storage"])
 def test_a_storage_that_crashes_goes_on_and_may_crash_again(name: str, scratch: Path) -> None:
-    report = crash_twice(name, scratch, SHORT, 3)
-    assert report.states > 100
+    report = crash_twice(name, scratch, SHORT, 2)
+    assert report.states > 50
     assert not report.violations, report.smallest()
 
 
@@ -76,7 +76,7 @@ def test_what_a_killed_process_left_is_durable_once_a_backup_has_returned(
     record, checker, report = WORKLOADS[name].record(scratch), Checker(scratch), Report()
     for moment in record.moments():
         resumed = checker.resume(record, moment.disk, moment.allowed, work)
-        report += checker.check(resumed, SHORT._replace(states=8))
+        report += checker.check(resumed, BRIEF)
     assert not report.violations, report.smallest()
 
 

@@ -76,7 +76,7 @@ def test_recovering_from_a_kill_makes_durable_what_it_builds_on(scratch: Path) -
     checker, record = Checker(scratch), WORKLOADS["append"].record(scratch)
     violations = 0
     for moment in record.moments():
-        if moment.position % 5 == 0:
+        if moment.position % 9 == 0:
             resumed = checker.resume(record, moment.disk, moment.allowed, two_more)
             assert not checker.check(resumed, SHORT).violations
             violations += len(checker.check(resumed, SHORT, syncs=False).violations)
