@@ -155,10 +155,6 @@ def test_a_read_only_file_system_loads_whatever_a_crash_has_left(
             assert storage.data[-1] == "added"
 
 
-@pytest.mark.xfail(
-    reason="after one failed backup each says that the file was changed since it was loaded",
-    strict=True,
-)
 def test_what_came_while_it_was_read_only_is_saved_once_it_may_be(
     tmp_path: Path, scratch: Path
 ) -> None:

@@ -137,14 +137,8 @@ def test_it_stays_so_when_a_killed_process_has_begun_the_file(scratch: Path) -> 
         assert list(losses(resumed, checker)) == []
 
 
-def unsynced(failing: int) -> Any:
-    """Return a parameter for the sync of the new file, or that of its directory."""
-    reason = "where the first attempt failed, the name of the file is never synced"
-    return pytest.param(failing, marks=pytest.mark.xfail(reason=reason, strict=True))
-
-
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("failing", [1, unsynced(2), unsynced(3), 5])
+@pytest.mark.parametrize("failing", [1, 2, 3, 5])
 def test_it_stays_so_when_a_sync_fails(failing: int, scratch: Path) -> None:
     (scratch / "work").mkdir()
     with failing_syncs(lambda call: call == 3 + failing), Recorder(scratch / "work") as recorder:

@@ -36,7 +36,6 @@ def add_dead_letters(path: str, letters: Iterable[Tuple[Any, int]]) -> None:
         for entry, attempts in letters
     ]
     content = "".join(lines).encode("ascii")
-    is_new = not os.path.exists(path)
     fd = os.open(path, _FLAGS, 0o600)
     try:
         size = os.fstat(fd).st_size
@@ -54,5 +53,4 @@ def add_dead_letters(path: str, letters: Iterable[Tuple[Any, int]]) -> None:
             raise
     finally:
         os.close(fd)
-    if is_new:
-        sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))  # always: an attempt before may have failed just here

@@ -266,9 +266,6 @@ class Journal:
                     self._lines.path,
                 )
                 return
-            if file.journal_fd < 0:
-                unsaved.whole = True  # what is on the disk is not known
-                self.token = None
             raise self._error(exc) from exc
         unsaved.forget()
         unsaved.whole = not complete  # positions would differ from those on the disk
@@ -347,6 +344,9 @@ class Journal:
             assert self._header is not None
             self.written += self._lines.add(file, self._header, text, sync)
         except OSError as exc:
+            if file.journal_fd < 0:
+                unsaved.whole = True  # what is on the disk is not known
+                self.token = None
             # a new snapshot may be the way out: after a failed sync it is the only one, and
             # where there is no space left, it is smaller if much has gone meanwhile
             if file.journal_fd >= 0 and len(entries) * 2 >= self._most:
