@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Tuple, Type
 
 from .calls import replaced
-from .disk import Disk, read_directory
+from .disk import Disk
 from .operations import (
     Create,
     FailedSync,
@@ -26,6 +26,7 @@ from .operations import (
     Unlink,
     Write,
 )
+from .state import read_directory
 
 __all__ = ["Recorder"]
 

@@ -13,7 +13,7 @@ from .operations import MakeDirectory, Operation, Rename, Sync, SyncDirectory
 from .twin import Twin
 from .workloads import WORKLOADS
 
-TELLING = ["append", "merge", "empty", "send", "drain", "grow, bounded", "reopen"]
+TELLING = ["append", "empty", "send", "drain", "grow, bounded", "reopen"]
 
 
 @pytest.mark.parametrize("name", TELLING)
