@@ -74,13 +74,26 @@ def test_a_sync_that_fails_while_it_is_opened_is_made_up_for(first: int, scratch
     assert not report.violations, report.smallest()
 
 
+@pytest.mark.xfail(
+    reason="a directory that was made, and whose sync in the one above failed, is never synced",
+    strict=True,
+)
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_new_directory_whose_sync_fails_is_synced_later(first: int, scratch: Path) -> None:
+    faults = failing_syncs(lambda call: call == first)
+    record = WORKLOADS["in new directories"].record(scratch, faults)
+    report = Checker(scratch).check(record, BRIEF)
+    assert not report.violations, report.smallest()
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_whichever_sync_fails_nothing_acknowledged_is_lost(name: str, scratch: Path) -> None:
     if {"reopen", "second storage"} & {name}:
         pytest.skip("a failed close is an error to who closes: see tests.storage.test_backup")
     checker = Checker(scratch)
-    for first in range(syncs_of(name, scratch)):
+    made = 2 if name == "in new directories" else 0  # of these see the test above
+    for first in range(made, syncs_of(name, scratch)):
         faults = failing_syncs(lambda call: call == first)  # noqa: B023
         record = WORKLOADS[name].record(scratch, faults)
         (scratch / "work").rename(scratch / f"failing {first}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from pathlib import Path
 from typing import Any, Callable, Iterator, List, NamedTuple
@@ -55,8 +56,8 @@ def test_a_storage_that_crashes_goes_on_and_may_crash_again(name: str, scratch: 
 @pytest.mark.long
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_many_storages_that_crash_go_on_and_crash_again(name: str, scratch: Path) -> None:
-    report = crash_twice(name, scratch, LONG._replace(states=100), 14)
-    print(f"\n{name + ', and then another':42}{report}", end="")
+    report = crash_twice(name, scratch, LONG._replace(states=100), 5)
+    print(f"\n{name + ', and then another':56}{report}", end="")
     assert not report.violations, report.smallest()
 
 
@@ -89,3 +90,16 @@ def test_crashing_ten_times_in_a_row_loses_nothing(scratch: Path) -> None:
         record = checker.resume(record, crash.disk, crash.allowed, work)
         report = checker.check(record, SHORT)
         assert not report.violations, report.smallest()
+
+
+@pytest.mark.xfail(
+    reason="a directory that a killed process has made is never synced in the one above",
+    strict=True,
+)
+def test_directories_that_a_killed_process_has_made_are_made_durable(scratch: Path) -> None:
+    record = WORKLOADS["in new directories"].record(scratch)
+    checker, report = Checker(scratch), Report()
+    for moment in itertools.islice(record.moments(), 6):
+        resumed = checker.resume(record, moment.disk, moment.allowed)
+        report += checker.check(resumed, BRIEF)
+    assert not report.violations, report.smallest()

@@ -11,7 +11,7 @@ from .checker import Checker, Report
 from .disk import BRIEF, LONG, SHORT
 from .workloads import WORKLOADS, Workload, random_work
 
-DRAWN = {f"drawn by lot {n}": Workload(random_work(n), maxlen=(0, 0, 5)[n % 3]) for n in range(60)}
+DRAWN = {f"drawn by lot {n}": Workload(random_work(n), maxlen=(0, 0, 5)[n % 3]) for n in range(30)}
 ALL = {**WORKLOADS, **DRAWN}
 
 
@@ -33,15 +33,15 @@ def tally() -> Iterator[Dict[str, Report]]:
     total = Report()
     for report in counts.values():
         total += report
-    print(f"{'in all':42}{total}")
+    print(f"{'in all':56}{total}")
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", ALL)
 def test_many_more_crash_states_do(name: str, scratch: Path, tally: Dict[str, Report]) -> None:
     record = ALL[name].record(scratch)
-    report = tally[name] = Checker(scratch).check(record, LONG, recoveries=25)
-    print(f"{name:42}{report}")
+    report = tally[name] = Checker(scratch).check(record, LONG, recoveries=200)
+    print(f"{name:56}{report}")
     assert not report.violations, report.smallest()
 
 
