@@ -74,10 +74,6 @@ def test_a_sync_that_fails_while_it_is_opened_is_made_up_for(first: int, scratch
     assert not report.violations, report.smallest()
 
 
-@pytest.mark.xfail(
-    reason="a directory that was made, and whose sync in the one above failed, is never synced",
-    strict=True,
-)
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_new_directory_whose_sync_fails_is_synced_later(first: int, scratch: Path) -> None:
     faults = failing_syncs(lambda call: call == first)

@@ -92,10 +92,6 @@ def test_crashing_ten_times_in_a_row_loses_nothing(scratch: Path) -> None:
         assert not report.violations, report.smallest()
 
 
-@pytest.mark.xfail(
-    reason="a directory that a killed process has made is never synced in the one above",
-    strict=True,
-)
 def test_directories_that_a_killed_process_has_made_are_made_durable(scratch: Path) -> None:
     record = WORKLOADS["in new directories"].record(scratch)
     checker, report = Checker(scratch), Report()

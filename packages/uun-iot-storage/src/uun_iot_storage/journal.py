@@ -27,7 +27,7 @@ from .journalfile import JournalFile
 from .lines import Header
 from .lock import OpenFile
 from .recovery import Found, Stat, Token, read_backup, stat_of
-from .setaside import make_durable, set_aside
+from .setaside import make_durable, set_aside, sync_ancestors
 from .snapshot import SnapshotText, digest_of, new_identity
 from .unsaved import Unsaved
 
@@ -78,6 +78,8 @@ class Journal:
         self._most = 0  # entries that the snapshot and the lines behind it hold
         #: what was found and must be set aside before anything is written
         self._irregular: Optional[Found] = None
+        #: are the directories that it stands in durable?
+        self._is_rooted = False
         #: was it there when it was opened, and could not be read?
         self._out_of_reach = False
         #: was it loaded without the lock? then another process may have written it since
@@ -158,6 +160,7 @@ class Journal:
         self._irregular = found if found.is_irregular else None
         if obstacle is None:
             try:
+                self._sync_ancestors()
                 if found.is_irregular:
                     set_aside(found, self.path, self._lines.path)
                     self._write_snapshot(file, found.entries)
@@ -177,6 +180,11 @@ class Journal:
                 remedy_for(obstacle),
             )
         return found.entries
+
+    def _sync_ancestors(self) -> None:
+        self._is_rooted = False
+        sync_ancestors(os.path.dirname(self.path))
+        self._is_rooted = True
 
     def _remember(self, found: Found) -> None:
         """Take what was found for the state on the disk."""
@@ -248,6 +256,8 @@ class Journal:
         try:
             if self._unguarded:
                 self._guard(file)
+            if not self._is_rooted:
+                self._sync_ancestors()
             if self._irregular is not None:
                 set_aside(self._irregular, self.path, self._lines.path)
                 self._irregular = None

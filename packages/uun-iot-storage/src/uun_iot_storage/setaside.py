@@ -11,7 +11,7 @@ from uun_iot_core.logs import get_logger
 from .errors import reason_of
 from .recovery import Found
 
-__all__ = ["make_durable", "set_aside"]
+__all__ = ["make_durable", "set_aside", "sync_ancestors"]
 
 logger = get_logger(__name__)
 
@@ -72,6 +72,29 @@ def make_durable(paths: Iterable[str]) -> None:
         finally:
             os.close(fd)
     sync_directory(directory)
+
+
+def sync_ancestors(directory: str) -> None:
+    """Sync the directories above one, as far as they are on its file system.
+
+    It may have been made by a process that was killed before it could do that.
+
+    Args:
+        directory: the directory.
+
+    Raises:
+        OSError: a sync failed.
+    """
+    device = os.stat(directory).st_dev
+    above = os.path.dirname(directory)
+    while above != directory:
+        try:
+            if os.stat(above).st_dev != device:
+                return
+            sync_directory(above)
+        except PermissionError:
+            pass  # who may not read it has not made anything in it
+        directory, above = above, os.path.dirname(above)
 
 
 def _free_name(path: str) -> str:
