@@ -245,3 +245,38 @@ def test_what_the_usecase_changes_in_a_bad_entry_stays(path: Path) -> None:
     module._storage.merge([{"number": 0}, {"number": 1}, {"number": 2}])
     module._send_storage(usecase)
     assert on_disk(path) == module._storage.data == [{"number": 1, "tried": True}]
+
+
+def test_what_the_usecase_notes_in_entries_that_stay_is_on_the_disk(path: Path) -> None:
+    def usecase(entries: List[Any]) -> List[Any]:
+        for entry in entries:
+            entry["seen"] = entry.get("seen", 0) + 1
+        return [] if entries == [{"i": 0, "seen": 2}] else entries
+
+    module = sender(path, Server([]), attempts=50)
+    module._storage.merge([{"i": number} for number in range(300)])
+    module._send_storage(usecase)
+    assert on_disk(path) == module._storage.data
+    assert len(module._storage) == 299
+    assert module._storage.stats().failed == 299
+
+
+def test_an_entry_is_set_aside_once_though_two_threads_say_so(path: Path) -> None:
+    import threading
+
+    storage = Storage("s", str(path), max_attempts=1)
+    for number in range(50):
+        storage.append({"bad": number}, backup=True)
+        batch, barrier = storage.take(), threading.Barrier(2)
+
+        def refuse(batch: Any = batch, barrier: threading.Barrier = barrier) -> None:
+            barrier.wait()
+            storage.acknowledge(batch, batch.entries, refused=batch.entries)
+
+        threads = [threading.Thread(target=refuse) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert [letter["entry"]["bad"] for letter in letters(path)] == list(range(50))
+    assert storage.stats().set_aside == 50

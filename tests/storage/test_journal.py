@@ -15,7 +15,7 @@ import pytest
 
 from uun_iot_storage import Storage, StorageError
 
-from .support import identity, on_disk, snapshot
+from .support import identity, on_disk, snapshot, start_python
 
 Log = pytest.LogCaptureFixture
 
@@ -493,6 +493,23 @@ def test_a_journal_that_someone_removed_is_noticed(path: Path) -> None:
     assert on_disk(path) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("away", ["rename", "link and unlink", "another in its place"])
+def test_a_journal_that_is_not_at_its_path_any_more_is_noticed(path: Path, away: str) -> None:
+    storage = Storage("s", str(path))
+    storage.append(1, backup=True)
+    other = path.with_name("elsewhere")
+    if away == "rename":
+        os.rename(journal_of(path), other)
+    else:
+        os.link(journal_of(path), other)
+        journal_of(path).unlink()
+    if away == "another in its place":
+        shutil.copy(other, journal_of(path))
+    storage.append(2, backup=True)
+    storage.append(3, backup=True)
+    assert loaded(crash(storage, path)) == [1, 2, 3]
+
+
 def test_a_file_in_the_place_of_the_journal_is_replaced(path: Path, caplog: Log) -> None:
     storage = Storage("s", str(path))
     storage.append(1, backup=True)
@@ -503,13 +520,52 @@ def test_a_file_in_the_place_of_the_journal_is_replaced(path: Path, caplog: Log)
     assert on_disk(path) == [1, 2]
 
 
-def test_a_backup_file_that_someone_replaced_is_written_again(path: Path) -> None:
+@pytest.mark.parametrize("in_place", [True, False])
+def test_what_someone_wrote_into_the_open_backup_file_is_kept_aside(
+    path: Path, in_place: bool, caplog: Log
+) -> None:
     storage = Storage("s", str(path))
     storage.append(1, backup=True)
-    path.with_name("new").write_text('["theirs"]')
-    os.replace(path.with_name("new"), path)
+    if in_place:
+        path.write_text('["theirs"]')
+    else:
+        path.with_name("new").write_text('["theirs"]')
+        os.replace(path.with_name("new"), path)
     storage.append(2, backup=True)
     assert on_disk(path) == [1, 2]
+    assert snapshot(path.with_name("s.json.bad")) == ["theirs"]
+    (warning,) = warnings(caplog)
+    assert "written by another program while it was open" in warning
+
+
+def test_a_backup_file_that_was_only_touched_is_no_matter(path: Path, caplog: Log) -> None:
+    storage = Storage("s", str(path))
+    storage.append(1, backup=True)
+    os.utime(path)
+    storage.append(2, backup=True)
+    assert on_disk(path) == [1, 2]
+    assert warnings(caplog) == []
+
+
+def test_after_the_lock_file_was_removed_two_processes_do_not_write_one_file(path: Path) -> None:
+    storage = Storage("s", str(path))
+    storage.append(1, backup=True)
+    path.with_name("s.json.lock").unlink()
+    script = """
+        import sys
+        from uun_iot_storage import Storage
+        storage = Storage("s", sys.argv[1])
+        storage.append("theirs", backup=True)
+        print("open", flush=True)
+        sys.stdin.readline()
+    """
+    with start_python(script, str(path)) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        with pytest.raises(StorageError, match="another process has it open"):
+            storage.append(2, backup=True)
+        assert on_disk(path) == [1, "theirs"]
+        process.communicate("\n", timeout=60)
 
 
 # -- several storages of one process ---------------------------------------------------------
@@ -559,3 +615,30 @@ def test_a_reopened_storage_knows_its_own_journal(path: Path) -> None:
     other.close()
     storage.close()
     assert snapshot(path) == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("journal", [True, False])
+def test_a_storage_reopened_after_a_failed_close_has_nothing_twice(
+    path: Path, journal: bool, monkeypatch: pytest.MonkeyPatch, caplog: Log
+) -> None:
+    import uun_iot_storage.journal as module
+
+    storage = Storage("s", str(path))
+    storage.merge([1, 2])
+    storage.close()
+    storage.reopen()
+    storage.append(3, backup=journal)
+    storage.append(4)
+
+    class NoSpace:
+        def __init__(self, *args: Any) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "StagedFile", NoSpace)
+        with pytest.raises(StorageError, match="free some space"):
+            storage.close()
+    storage.reopen()
+    storage.append(5, backup=True)
+    assert storage.data == on_disk(path) == [1, 2, 3, 4, 5]
+    assert "both are kept" not in caplog.text

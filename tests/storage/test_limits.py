@@ -22,14 +22,14 @@ def path(tmp_path: Path) -> Path:
 
 
 def entry(number: int) -> str:
-    return f"{number:08d}"  # 10 bytes as JSON
+    return f"{number:08d}"  # 12 bytes in a JSON list: with quotes, comma and space
 
 
 # -- bytes -----------------------------------------------------------------------------------
 
 
 def test_a_limit_in_bytes_drops_the_oldest(path: Path) -> None:
-    storage = Storage("s", str(path), max_bytes=35)
+    storage = Storage("s", str(path), max_bytes=37)
     for number in range(5):
         storage.append(entry(number), backup=True)
     assert storage.data == [entry(2), entry(3), entry(4)]
@@ -44,12 +44,12 @@ def test_a_limit_in_bytes_drops_the_oldest(path: Path) -> None:
 def test_the_limit_holds_for_what_is_loaded(path: Path) -> None:
     with Storage("s", str(path)) as storage:
         storage.merge([entry(number) for number in range(10)])
-    with Storage("s", str(path), max_bytes=35) as storage:
+    with Storage("s", str(path), max_bytes=37) as storage:
         assert storage.data == [entry(7), entry(8), entry(9)]
 
 
 def test_both_limits_hold() -> None:
-    storage = Storage("s", None, maxlen=2, max_bytes=35)
+    storage = Storage("s", None, maxlen=2, max_bytes=37)
     storage.merge([entry(number) for number in range(4)])
     assert len(storage) == 2
     storage.merge(["x" * 20])
@@ -57,9 +57,9 @@ def test_both_limits_hold() -> None:
 
 
 def test_an_entry_that_alone_is_too_large_is_refused_and_drops_nothing() -> None:
-    storage = Storage("s", None, max_bytes=35)
+    storage = Storage("s", None, max_bytes=37)
     storage.merge([entry(1), entry(2)])
-    with pytest.raises(ValueError, match="an entry of 52 bytes .* 35 bytes .*limitBytes"):
+    with pytest.raises(ValueError, match="an entry of 54 bytes .* 37 bytes .*limitBytes"):
         storage.append("x" * 50)
     with pytest.raises(ValueError, match="limitBytes"):
         storage.merge([1, "x" * 50])
@@ -67,26 +67,30 @@ def test_an_entry_that_alone_is_too_large_is_refused_and_drops_nothing() -> None
 
 
 def test_with_a_limit_in_bytes_entries_are_json_also_without_a_file() -> None:
-    storage = Storage("s", None, max_bytes=35)
+    storage = Storage("s", None, max_bytes=37)
     with pytest.raises(TypeError, match="use what json.dumps takes"):
         storage.append({1, 2})
 
 
 def test_changes_by_hand_are_measured_too(path: Path) -> None:
-    storage = Storage("s", str(path), max_bytes=35)
+    storage = Storage("s", str(path), max_bytes=37)
     with storage.write_lock:
         storage.data.extend(entry(number) for number in range(9))
     storage.trim()
     assert storage.data == [entry(6), entry(7), entry(8)]
-    assert storage.stats().bytes == 30
+    assert storage.stats().bytes == 36
 
 
-def test_files_stay_within_a_few_times_the_limit(path: Path) -> None:
+@pytest.mark.parametrize("large", [True, False], ids=["large entries", "entries of a byte"])
+def test_files_stay_within_a_few_times_the_limit(path: Path, large: bool) -> None:
     limit = 100_000
     storage = Storage("s", str(path), max_bytes=limit)
     for number in range(4000):
-        storage.append({"number": number, "filler": "x" * 150}, backup=number % 10 == 0)
-        if number % 100 == 0:
+        if large:
+            storage.append({"number": number, "filler": "x" * 150}, backup=number % 10 == 0)
+        else:
+            storage.merge([number % 10] * 50)
+        if number % 20 == 0:
             used = sum(file.stat().st_size for file in path.parent.iterdir())
             assert used <= 2 * limit + 64 * 1024 + 10_000
     assert storage.stats().bytes <= limit
@@ -104,13 +108,13 @@ def test_limits_are_whole_numbers(path: Path, name: str, value: Any, error: type
 
 def test_drops_are_logged_once_a_minute_with_their_number(caplog: pytest.LogCaptureFixture) -> None:
     clock = ManualClock()
-    storage = Storage("s", None, max_bytes=10, clock=clock)
+    storage = Storage("s", None, max_bytes=12, clock=clock)
     for number in range(4):
         storage.append(entry(number))
     clock.advance(61)
     storage.append(entry(4))
     first, second = [r.getMessage() for r in caplog.records if r.levelno == logging.WARNING]
-    assert "`s` is full (limit 10 bytes): dropped 1 of" in first
+    assert "`s` is full (limit 12 bytes): dropped 1 of" in first
     assert "dropped 3 of the oldest entries, 4 in all" in second
 
 
@@ -129,7 +133,7 @@ def test_the_figures_of_a_storage(path: Path) -> None:
     storage.acknowledge(batch, [entry(2)])
     clock.advance(5)
     found = storage.stats()
-    assert (found.entries, found.bytes) == (3, 30)
+    assert (found.entries, found.bytes) == (3, 36)
     assert found.oldest_age == 15
     assert (found.appended, found.sent, found.failed) == (6, 2, 1)
     assert (found.dropped, found.set_aside) == (1, 0)
@@ -144,22 +148,22 @@ def test_bytes_follow_all_changes(path: Path) -> None:
         if number % 5 == 0:
             batch = storage.take(4)
             storage.acknowledge(batch, [*batch.entries[1:2], "changed"])
-        assert storage.stats().bytes == sum(len(repr(one)) for one in storage.data)
+        assert storage.stats().bytes == sum(len(repr(one)) + 2 for one in storage.data)
     storage.empty()
     assert storage.stats().bytes == 0
 
 
-def test_what_is_no_json_counts_no_bytes() -> None:
+def test_what_is_no_json_counts_as_its_text() -> None:
     storage = Storage("s", None)
-    storage.merge([object(), "four"])
-    assert storage.stats().bytes == 6
+    storage.merge([{1}, "four"])
+    assert storage.stats().bytes == len('"{1}", ') + len('"four", ') - 2 + 2
 
 
-@pytest.mark.parametrize("limits", [{"maxlen": 1000}, {"max_bytes": 10_000}])
+@pytest.mark.parametrize("limits", [{"maxlen": 1000}, {"max_bytes": 12_000}])
 def test_autonomy_is_the_time_until_the_limit_drops_entries(limits: Any) -> None:
     clock = ManualClock()
     storage = Storage("s", None, clock=clock, **limits)
-    for number in range(100):  # one each minute, 10 bytes each
+    for number in range(100):  # one each minute, 12 bytes each
         storage.append(entry(number))
         clock.advance(60)
     hours = storage.stats().autonomy_hours
@@ -272,12 +276,12 @@ def test_the_delayed_sync_comes_by_itself_in_real_time(
         assert synced.wait(10)
 
 
-def test_a_program_that_forgets_to_close_ends_all_the_same(path: Path) -> None:
-    run_python(
+def test_a_program_that_forgets_to_close_ends_at_once(path: Path) -> None:
+    run_python(  # waits a minute at most
         """
         import sys
         from uun_iot_storage import Storage
-        storage = Storage("s", sys.argv[1], sync_interval=0.2)
+        storage = Storage("s", sys.argv[1], sync_interval=3600)
         storage.append(0, backup=True)
         storage.append(1, backup=True)
         """,

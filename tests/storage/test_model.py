@@ -180,6 +180,34 @@ class StorageMachine(RuleBasedStateMachine):
 
     @precondition(lambda self: not self.broken)
     @rule()
+    def crash_and_go_on(self) -> None:
+        """As after a kill: what the files hold now is loaded, the rest is gone."""
+        crashed = self.directory / f"home after crash {self.made}"
+        shutil.copytree(self.home, crashed, ignore=shutil.ignore_patterns("*.lock"))
+        self.storage.close()
+        shutil.rmtree(self.home)
+        os.rename(crashed, self.home)
+        self.storage = self.open()
+        self.on_disk = self.on_disk[-self.maxlen :]
+        assert self.storage.data == self.on_disk
+        self.model = self.number(list(self.storage.data))
+        self.batch = None
+        # the limit counts from the newest, and the file may have more until the next backup
+        self.storage.data = self.storage.data
+        self.storage.merge([])
+
+    @precondition(lambda self: self.broken)
+    @rule()
+    def close_in_vain_and_open_again(self) -> None:
+        try:
+            self.storage.close()
+        except StorageError:
+            pass
+        self.mend()
+        self.storage.reopen()
+
+    @precondition(lambda self: not self.broken)
+    @rule()
     def break_the_disk(self) -> None:
         os.rename(self.home, self.directory / "away")
         self.home.write_text("no directory")

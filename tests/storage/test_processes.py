@@ -286,7 +286,7 @@ def test_a_forked_child_does_not_own_the_storage(path: Path) -> None:
         if child == 0:
             calls = [
                 lambda: storage.append(3), lambda: storage.append(3, backup=True),
-                lambda: storage.merge([3]), storage.empty, storage.take,
+                lambda: storage.merge([3]), storage.empty, storage.take, storage.stats,
                 lambda: Storage("s", sys.argv[1]),
             ]
             for call in calls:
@@ -310,7 +310,7 @@ def test_a_forked_child_does_not_own_the_storage(path: Path) -> None:
         str(path),
     )
     inherited = "it belongs to the process that this one was forked from"
-    assert lines == [inherited] * 5 + ["another process has it open", "[1, 2]", "[1, 2, 4]"]
+    assert lines == [inherited] * 6 + ["another process has it open", "[1, 2]", "[1, 2, 4]"]
     assert on_disk(path.with_name("s.json.child")) == ["child"]
     assert on_disk(path) == [1, 2, 4]
 
@@ -348,3 +348,42 @@ def test_the_end_of_the_program_saves(path: Path) -> None:
         str(path),
     )
     assert on_disk(path) == [1]
+
+
+@posix
+def test_an_exception_in_a_signal_handler_does_not_block_later_backups(path: Path) -> None:
+    lines = run_python(
+        """
+        import signal, sys
+        from uun_iot_storage import Storage, StorageError
+
+        class Alarm(Exception):
+            pass
+
+        def ring(number, frame):
+            if armed:
+                raise Alarm
+
+        armed = False
+        signal.signal(signal.SIGALRM, ring)
+        sys.unraisablehook = lambda unraisable: None  # it may also ring while garbage is let go
+        storage = Storage("s", sys.argv[1], maxlen=50)
+        rung = 0
+        for number in range(1500):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, 0.0002 + number % 7 * 0.0001)
+                armed = True
+                storage.data = list(storage.data)  # so that each backup replaces the file
+                storage.append({"number": number}, backup=True)
+                armed = False
+            except (Alarm, StorageError):
+                armed = False
+                rung += 1
+        storage.append("last", backup=True)
+        assert rung > 100, rung
+        print(storage.data[-1])
+        """,
+        str(path),
+    )
+    assert lines == ["last"]
+    assert on_disk(path)[-1] == "last"

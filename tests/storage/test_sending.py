@@ -340,3 +340,48 @@ def test_threads_append_while_others_send(tmp_path: Path) -> None:
     sender.join()
     assert sorted(delivered) == [n * 1000 + i for n in range(3) for i in range(150)]
     assert on_disk(path) == []
+
+
+def test_changed_copies_do_not_count_as_sent(storage: Storage) -> None:
+    batch = storage.take()
+    storage.acknowledge(batch, [{"changed": entry} for entry in batch])
+    assert storage.stats().sent == 0
+    assert storage.stats().failed == 4
+    batch = storage.take()
+    storage.acknowledge(batch, [{"changed": 1}, "again"])
+    assert storage.stats().sent == 2
+
+
+def test_entries_that_came_in_meanwhile_are_not_doubled_when_they_are_returned() -> None:
+    storage = Storage("s", None)
+    storage.merge([{"number": 1}, {"number": 2}])
+    batch = storage.take()
+    storage.append({"number": 3})
+    storage.acknowledge(batch, storage.data)
+    assert [entry["number"] for entry in storage.data] == [1, 2, 3]
+
+
+class Unhashable:
+    def __hash__(self) -> int:
+        raise ValueError("no hash")
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Unhashable)
+
+
+def test_entries_with_a_strange_hash_are_compared_one_by_one() -> None:
+    storage = Storage("s", None)
+    storage.merge([Unhashable(), 2])
+    batch = storage.take()
+    storage.acknowledge(batch, [Unhashable()])
+    assert len(storage) == 1
+
+
+def test_a_storage_without_a_file_remembers_nothing_of_what_left() -> None:
+    storage = Storage("s", None)
+    for _ in range(500):
+        with storage.write_lock:
+            storage.data.extend([1, 2, 3])
+        storage.acknowledge(storage.take(), [2])
+        storage.acknowledge(storage.take(), [])
+    assert len(storage._entries.unsaved.removals) < 100

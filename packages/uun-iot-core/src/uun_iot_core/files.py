@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import json
 import os
 import weakref
@@ -119,11 +120,11 @@ class StagedFile:
         directory, name = os.path.split(self.path)
         # One name, not a random one: what a crash leaves behind does not pile up.
         self._temporary = os.path.join(directory, f".{name}.tmp")
-        self._fd = -1
+        self._file: Optional[io.FileIO] = None
         self._in_place = False
         there = os.path.exists(self.path)
         try:
-            self._fd = self._open(0o600 if mode is not None or there else 0o666)
+            self._open(0o600 if mode is not None or there else 0o666)
         except OSError as exc:
             if exc.errno != errno.EROFS or not there:
                 raise
@@ -138,26 +139,34 @@ class StagedFile:
             self.discard()
             raise
 
-    def _open(self, mode: int) -> int:
+    @property
+    def _fd(self) -> int:
+        return -1 if self._file is None else self._file.fileno()
+
+    def _open(self, mode: int) -> None:
         """Create the temporary file; writers of one file take turns through its lock."""
-        flags = os.O_RDWR | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+        def opener(path: str, flags: int) -> int:
+            return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), mode)
+
         while True:
             try:
-                fd = os.open(self._temporary, flags | os.O_CREAT | os.O_EXCL, mode)
+                # An object that closes itself: a signal's handler may raise anywhere, and a
+                # descriptor that got lost with its lock would stop this process for good.
+                self._file = io.FileIO(self._temporary, "x+b", opener=opener)
             except FileExistsError:
                 self._wait_or_remove()
                 continue
             try:
-                locked = self._locked(fd)
-            except OSError:
-                os.close(fd)
-                os.unlink(self._temporary)
+                locked = self._locked(self._fd)
+            except BaseException:
+                self.discard()
                 raise
             if locked:
                 _watch_forks()
                 _staged.add(self)
-                return fd
-            os.close(fd)  # taken for a left-over by another writer, before it was locked
+                return
+            self._close()  # taken for a left-over by another writer, before it was locked
 
     def _wait_or_remove(self) -> None:
         """Let another writer finish, or remove what a crash has left behind."""
@@ -247,9 +256,9 @@ class StagedFile:
                 yield part
 
     def _close(self) -> None:
-        if self._fd >= 0:
-            fd, self._fd = self._fd, -1
-            os.close(fd)
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
 
     def discard(self) -> None:
         """Remove the staged content; after `commit` there is nothing to remove."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import re
 import zlib
 from contextlib import contextmanager
-from typing import Any, Callable, Iterator, List, Optional, Sequence, TypeVar
+from typing import Any, Callable, Iterator, List, Sequence, Tuple, TypeVar
 
 __all__ = [
     "check_entries",
@@ -29,18 +30,24 @@ _PART = 256
 #: read from there, some lists are around it
 _MARGIN = 6
 
-_STRICT = json.JSONEncoder(allow_nan=False)
+#: levels of an entry: what one version of Python writes, all of them can read
+_DEEPEST = 800
 
-_CANNOT = (TypeError, ValueError, RecursionError)
+#: bytes between two entries of a list
+_SEPARATOR = 2
+
+_TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+
+_STRICT = json.JSONEncoder(allow_nan=False)
 
 
 def stamp_of(text: str) -> int:
     """Return what an entry's JSON text is told apart by, its size and checksum, as one number."""
-    return len(text) << 32 | zlib.crc32(text.encode("ascii"))
+    return len(text) + _SEPARATOR << 32 | zlib.crc32(text.encode("ascii"))
 
 
 def size_of(entry_stamp: int) -> int:
-    """Return the size of the JSON text that a stamp was made of, in bytes."""
+    """Return how many bytes the entry takes in a JSON list, with the comma behind it."""
     return entry_stamp >> 32
 
 
@@ -64,7 +71,10 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
     for position, entry in enumerate(entries):
         place = f"entry {position} of {len(entries)}" if len(entries) > 1 else "the entry"
         try:
-            texts.append(encode([[[[[[entry]]]]]])[_MARGIN:-_MARGIN])
+            text = encode([[[[[[entry]]]]]])[_MARGIN:-_MARGIN]
+            if _is_too_deep(text):
+                raise RecursionError
+            texts.append(text)
         except TypeError as exc:
             raise TypeError(
                 f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
@@ -81,6 +91,20 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
     return texts
 
 
+def _is_too_deep(text: str) -> bool:
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return False
+    depth = 0
+    for token in _TOKENS.findall(text):
+        if token in "[{":
+            depth += 1
+            if depth > _DEEPEST:
+                return True
+        elif token in "]}":
+            depth -= 1
+    return False
+
+
 @contextmanager
 def collector_paused() -> Iterator[None]:
     """Keep the cyclic garbage collector from looking again and again at what is just loaded."""
@@ -94,34 +118,44 @@ def collector_paused() -> Iterator[None]:
         gc.enable()
 
 
-def dump_one(entry: Any) -> Optional[str]:
-    """Return an entry as JSON text; None if it is no JSON (it was changed to that later)."""
+def dump_one(entry: Any) -> Tuple[str, bool]:
+    """Return a stored entry as JSON text, and whether it is JSON.
+
+    It was when it came in; where it was changed since to what JSON has not, dates or sets
+    for instance, that is written as text: less than was meant, but nothing is lost.
+    """
     try:
-        return _with_room(json.dumps, entry)
-    except _CANNOT:
-        return None
+        return _with_room(json.dumps, entry), True
+    except Exception:  # also what a method of the user's own raises
+        pass
+    try:
+        return _with_room(_dump_anything, entry), False
+    except Exception:
+        return json.dumps(f"<{type(entry).__name__} that is no JSON>"), False
 
 
-def dump_parts(entries: List[Any], refused: List[int]) -> Iterator[bytes]:
+def _dump_anything(entry: Any) -> str:
+    return json.dumps(entry, default=str, skipkeys=True)
+
+
+def dump_parts(entries: List[Any], no_json: List[int]) -> Iterator[bytes]:
     """Yield entries as a JSON list, in parts.
 
     Args:
         entries: the list; it must not change meanwhile.
-        refused: is given the positions of those that are no JSON. They are left out: a bad
-            one must not keep the others off the disk.
+        no_json: is given the positions of those that are no JSON any more, see `dump_one`.
     """
     opening = "["
     for begin in range(0, len(entries), _PART):
         part = entries[begin : begin + _PART]
         try:
             text = json.dumps(part)[1:-1]
-        except _CANNOT:  # one by one then
-            texts = [dump_one(entry) for entry in part]
-            refused += [begin + i for i, one in enumerate(texts) if one is None]
-            text = ", ".join(one for one in texts if one is not None)
-        if text:
-            yield (opening + text).encode("ascii")
-            opening = ", "
+        except Exception:  # one by one then
+            dumped = [dump_one(entry) for entry in part]
+            no_json += [begin + i for i, (_, is_json) in enumerate(dumped) if not is_json]
+            text = ", ".join(one for one, _ in dumped)
+        yield (opening + text).encode("ascii")
+        opening = ", "
     yield b"[]" if opening == "[" else b"]"
 
 

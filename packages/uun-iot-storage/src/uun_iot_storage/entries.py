@@ -8,7 +8,7 @@ the entry came in; a batch consists of slots, and acknowledging removes slots.
 from __future__ import annotations
 
 from collections import deque
-from operator import is_
+from itertools import islice
 from typing import Any, Deque, Dict, Iterable, Iterator, List, Optional, Sequence, Set, Tuple
 
 from .encoding import dump_one, size_of, stamp_of
@@ -35,10 +35,9 @@ class Slot:
         #: how often the server has refused it
         self.attempts = 0
 
-    def measure(self) -> Optional[int]:
-        """Return the stamp of the entry as it is now; None if it is no JSON."""
-        text = dump_one(self.entry)
-        return None if text is None else stamp_of(text)
+    def measure(self) -> int:
+        """Return the stamp of the entry as it is now."""
+        return stamp_of(dump_one(self.entry)[0])
 
 
 class Batch:
@@ -134,8 +133,8 @@ def _fingerprint(entry: Any) -> int:
         if isinstance(entry, (list, tuple)):
             return hash((isinstance(entry, list), *map(_fingerprint, entry)))
         return hash(entry)
-    except (TypeError, RecursionError):
-        return 0  # unhashable, or too deep: compared one by one
+    except Exception:  # unhashable, too deep, or a user's own: compared one by one
+        return 0
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -168,7 +167,7 @@ class Entries:
 
     @property
     def size(self) -> int:
-        """Bytes of all entries as JSON text; what is no JSON counts nothing.
+        """Bytes of all entries as JSON text, with a comma and a space behind each.
 
         The first look at it takes long, later ones take no time.
         """
@@ -201,22 +200,22 @@ class Entries:
         self._size = None
         self.unsaved.forget()
 
-    def sync(self, since: float, thorough: bool = False) -> None:
+    def sync(self, since: float, thorough: int = 0) -> None:
         """Find out whether the list was changed by hand, and which entries are still there.
 
         Args:
             since: when entries that are new came in.
-            thorough: look at every entry, not only at the list, its length and both ends.
+            thorough: look at so many of the oldest entries, not only at the list, its length
+                and both ends.
         """
         data, slots = self.data, self._slots
         if data is self._seen and len(data) == len(slots):
             if not data:
                 return
-            if thorough:
-                if all(map(is_, data, (slot.entry for slot in slots))):
+            if data[0] is slots[0].entry and data[-1] is slots[-1].entry:
+                some = zip(islice(data, thorough), slots)
+                if not thorough or all(entry is slot.entry for entry, slot in some):
                     return
-            elif data[0] is slots[0].entry and data[-1] is slots[-1].entry:
-                return
         known: Dict[int, Deque[Slot]] = {}
         for slot in slots:
             known.setdefault(id(slot.entry), deque()).append(slot)
@@ -281,16 +280,29 @@ class Entries:
 
     def remove(self, slots: Set[Slot]) -> int:
         """Remove entries, as far as they are still there; return how many were."""
-        places = [place for place, slot in enumerate(self._slots) if slot in slots]
+        places, missing = [], len(slots)
+        for place, slot in enumerate(self._slots):
+            if not missing:
+                break  # they mostly are at the front, and there may be a million behind
+            if slot in slots:
+                places.append(place)
+                missing -= 1
         if not places:
             return 0
         self.unsaved.removed(places, len(self._slots))
         if self._size is not None:
             self._size -= _total(self._slots[place] for place in places)
-        self._slots = [slot for slot in self._slots if slot not in slots]
+        begin, end = places[0], places[-1] + 1
+        left = [slot for slot in self._slots[begin:end] if slot not in slots]
+        self._slots[begin:end] = left
         # a new list: who iterates over the old one goes on undisturbed
-        self.data = self._seen = [slot.entry for slot in self._slots]
+        self.data = self._seen = self.data[:begin] + [slot.entry for slot in left] + self.data[end:]
         return len(places)
+
+    def unknown(self, entries: List[Any]) -> List[Any]:
+        """Return those entries that are not stored: a list or dict that is one of ours is."""
+        known = {id(entry) for entry in self.data if isinstance(entry, (dict, list))}
+        return [entry for entry in entries if id(entry) not in known]
 
     def changed(self, slots: Iterable[Slot]) -> None:
         """Note that entries were changed in place: the disk has them as they were."""

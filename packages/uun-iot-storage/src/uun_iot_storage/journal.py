@@ -27,8 +27,8 @@ from .journalfile import JournalFile
 from .lines import Header
 from .lock import OpenFile
 from .recovery import Found, Stat, Token, read_backup, stat_of
-from .setaside import make_durable, set_aside, sync_ancestors
-from .snapshot import SnapshotText, digest_of, new_identity
+from .setaside import free_name, make_durable, set_aside, sync_ancestors
+from .snapshot import SnapshotText, digest_of, new_identity, parse_snapshot
 from .unsaved import Unsaved
 
 __all__ = ["Journal", "UnreadEntries"]
@@ -85,8 +85,7 @@ class Journal:
         #: was it loaded without the lock? then another process may have written it since
         self._unguarded = False
         self._has_warned = False  # that there can be no journal: it may be so with each backup
-        #: entries that were changed to what is no JSON, and reported
-        self._reported: List[Any] = []
+        self._no_json = 0  # entries that were changed to what is no JSON, and reported
 
     @property
     def is_open(self) -> bool:
@@ -189,7 +188,7 @@ class Journal:
     def _remember(self, found: Found) -> None:
         """Take what was found for the state on the disk."""
         self.token = found.token
-        self._stat = found.stat
+        self._stat = None if found.snapshot is None else found.stat
         self._lines.is_found = found.journal
         self._lines.snapshot = found.journal_of
         self._header = None
@@ -214,7 +213,7 @@ class Journal:
     ) -> None:
         """Put these entries on the disk; write nothing if they are there already.
 
-        Entries that someone has changed to what is no JSON are left out, and logged once.
+        Entries that someone has changed to what is no JSON are saved as text, and logged once.
 
         Args:
             entries: all of them.
@@ -232,8 +231,11 @@ class Journal:
         file = self._file
         if file is None:
             raise StorageError(self.path, "the storage is closed", "reopen it before saving")
-        with file:
-            self._save(file, entries, unsaved, newest, closing, sync)
+        try:
+            with file.mutex:
+                self._save(file, entries, unsaved, newest, closing, sync)
+        finally:
+            file.close_abandoned()
 
     def _save(
         self,
@@ -264,9 +266,9 @@ class Journal:
             file.generation += 1
             self._generation = file.generation
             if closing or unsaved.whole or not unsaved or not self._can_continue(file):
-                complete = self._write_snapshot(file, entries)
+                self._write_snapshot(file, entries)
             else:
-                complete = self._add_line(file, entries, unsaved, newest, sync)
+                self._add_line(file, entries, unsaved, newest, sync)
         except OSError as exc:
             if closing and not unsaved:
                 logger.warning(
@@ -278,7 +280,6 @@ class Journal:
                 return
             raise self._error(exc) from exc
         unsaved.forget()
-        unsaved.whole = not complete  # positions would differ from those on the disk
 
     def _is_done(self, file: OpenFile, entries: List[Any], closing: bool, is_behind: bool) -> bool:
         """Is there nothing to save, though someone asks for it?"""
@@ -319,12 +320,43 @@ class Journal:
 
     def _is_intact(self, file: OpenFile) -> bool:
         """Are the files still those that we know? Someone may have removed or replaced them."""
+        return self._is_same() and self._lines.is_intact(file)
+
+    def _is_same(self) -> bool:
         try:
-            if self._stat is None or stat_of(os.stat(self.path)) != self._stat:
-                return False
-            return self._lines.is_intact(file)
+            return self._stat is not None and stat_of(os.stat(self.path)) == self._stat
         except OSError:
             return False
+
+    def _look_at_stranger(self, file: OpenFile) -> None:
+        """Someone has touched, removed or written the backup file while it was open here.
+
+        Raises:
+            StorageError: it was another process, after the lock file had been removed.
+        """
+        file.lock_again()
+        try:
+            with open(self.path, "rb") as stranger:
+                snapshot = parse_snapshot(stranger.read())
+            if self._header is None or snapshot.identity == self._header.snapshot:
+                if not self._digest or snapshot.digest == self._digest:
+                    return  # touched
+        except FileNotFoundError:
+            logger.warning("backup file %s was removed: it is written again", self.path)
+            return
+        except (OSError, ValueError, RecursionError):
+            pass
+        aside = free_name(self.path)
+        try:
+            os.link(self.path, aside)
+        except OSError as exc:
+            aside = f"lost ({exc.strerror})"
+        logger.warning(
+            "backup file %s was written by another program while it was open here; it is "
+            "replaced, what was in it is %s",
+            self.path,
+            aside,
+        )
 
     def _can_continue(self, file: OpenFile) -> bool:
         return self._header is not None and not self._lines.is_found and self._is_intact(file)
@@ -346,10 +378,8 @@ class Journal:
         unsaved: Unsaved,
         newest: Optional[Sequence[str]],
         sync: bool,
-    ) -> bool:
+    ) -> None:
         text = unsaved.text(entries, newest)
-        if text is None:  # someone has changed an entry to what is no JSON
-            return self._write_snapshot(file, entries)
         try:
             assert self._header is not None
             self.written += self._lines.add(file, self._header, text, sync)
@@ -368,12 +398,12 @@ class Journal:
                 reason_of(exc),
             )
             self._has_warned = True
-            return self._write_snapshot(file, entries)
+            self._write_snapshot(file, entries)
+            return
         self.token = self._header.digest, self._header.snapshot, self._lines.crc
         self._most += unsaved.front + unsaved.end
         if self._is_outgrown(entries):
-            return self._compact(file, entries)
-        return True
+            self._compact(file, entries)
 
     def sync(self) -> None:
         """Make durable what was written without a sync.
@@ -384,7 +414,7 @@ class Journal:
         file = self._file
         if file is None or self.is_inherited:
             return
-        with file:
+        with file.mutex:
             if self.is_unsynced and self._generation == file.generation:
                 self._lines.sync(file)
 
@@ -396,26 +426,26 @@ class Journal:
         # drained: else a large snapshot of what has long been sent would stay for long
         return len(entries) * 8 < self._most and self._snapshot_size > self._compact_at
 
-    def _compact(self, file: OpenFile, entries: List[Any]) -> bool:
+    def _compact(self, file: OpenFile, entries: List[Any]) -> None:
         """Write a new snapshot where that is possible; the line before it is safe anyhow."""
         try:
-            return self._write_snapshot(file, entries)
+            self._write_snapshot(file, entries)
         except OSError as exc:
             self._compact_at = self._lines.size + max(FLOOR, self._snapshot_size)
             logger.warning(
                 "backup file %s cannot be replaced now (%s); its journal grows on", self.path, exc
             )
-            # where the replacement itself failed, the journal is of no use any more
-            return file.journal_fd >= 0
 
-    def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> bool:
-        """Replace the backup file; return whether all entries are in it."""
+    def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> None:
+        """Replace the backup file."""
+        if self._stat is not None and not self._is_same():
+            self._look_at_stranger(file)
         make_directories(os.path.dirname(self.path))
-        refused: List[int] = []
+        no_json: List[int] = []
         previous = self._lines.snapshot
         if previous is None and self._header is not None:
             previous = self._header.snapshot
-        text = SnapshotText(dump_parts(entries, refused), new_identity(), previous)
+        text = SnapshotText(dump_parts(entries, no_json), new_identity(), previous)
         with StagedFile(self.path, text) as staged:
             # whatever happens to the rename: the journal has come to its end
             self._header = self.token = self._stat = None
@@ -425,26 +455,22 @@ class Journal:
             staged.commit()
         self.written += text.size
         self._stat = stat_of(os.stat(self.path))
-        self._header = Header(text.identity, text.digest, len(entries) - len(refused))
+        self._header = Header(text.identity, text.digest, len(entries))
         self._digest = text.digest
         self._snapshot_size = text.size
         self.token = text.digest, text.identity, None
         self._most = len(entries)
         self._compact_at = FLOOR
         self._lines.remove()
-        self._report(entries, refused)
-        return not refused
-
-    def _report(self, entries: List[Any], refused: List[int]) -> None:
-        for position in refused:
-            if not any(entries[position] is known for known in self._reported):
-                logger.error(
-                    "backup file %s: the entry at position %d was changed to what is no JSON; it "
-                    "stays in memory only, the others are saved",
-                    self.path,
-                    position,
-                )
-        self._reported = [entries[position] for position in refused]
+        if len(no_json) > self._no_json:
+            logger.error(
+                "backup file %s: %d entries, the first at position %d, were changed to what is no "
+                "JSON; that is saved as text",
+                self.path,
+                len(no_json),
+                no_json[0],
+            )
+        self._no_json = len(no_json)
 
     def holds(self, entries: List[Any]) -> bool:
         """Are these the entries that the snapshot holds?"""
@@ -459,8 +485,9 @@ class Journal:
         file = self._file
         if file is None or self.is_inherited:
             return
-        with file:
+        with file.mutex:
             self._leave(file)
+        file.close_abandoned()
 
     def _leave(self, file: OpenFile) -> None:
         self._file = None

@@ -55,13 +55,17 @@ class JournalFile:
         self.crc = 0
         #: are there lines that are written and not synced?
         self.is_unsynced = False
+        self._inode = (0, 0)
 
     def is_intact(self, file: OpenFile) -> bool:
         """Is it still what was written? Someone may have removed it, or written to it."""
         if file.journal_fd < 0:
             return True
-        found = os.fstat(file.journal_fd)
-        return found.st_nlink > 0 and found.st_size == self.size
+        try:
+            found = os.stat(self.path)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._inode and found.st_size == self.size
 
     def add(self, file: OpenFile, header: Header, text: str, sync: bool) -> int:
         """Add a line; create the journal if it is not open.
@@ -108,6 +112,8 @@ class JournalFile:
             except OSError:
                 pass  # it belongs to the present snapshot, and only says what was asked for
             raise
+        found = os.fstat(fd)
+        self._inode = found.st_dev, found.st_ino
         file.journal_fd = fd
 
     def _append(self, file: OpenFile, content: bytes, sync: bool) -> None:

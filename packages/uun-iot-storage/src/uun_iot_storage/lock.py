@@ -49,7 +49,9 @@ class OpenFile:
         self._lock_fd = -1
         #: the journal that is being written; here, since a forked child must close it
         self.journal_fd = -1
-        self._mutex = threading.Lock()
+        #: keeps the other users in this process off: who holds it has their turn. Used by itself
+        #: in `with`: a method around it could be interrupted by a signal's handler that raises
+        self.mutex = threading.Lock()
         self._abandoned: Deque[Callable[[], None]] = deque()
 
     @classmethod
@@ -65,7 +67,7 @@ class OpenFile:
         _watch_forks()
         while True:
             file = _files.setdefault(path, cls(path))
-            with file:
+            with file.mutex:
                 if file._retired:
                     continue  # its last user left just now, and it is off the table
                 file._users += 1
@@ -74,7 +76,8 @@ class OpenFile:
                 except BaseException:
                     file.leave()
                     raise
-                return
+            file.close_abandoned()
+            return
 
     def leave(self) -> None:
         """Be a user no more; the last one lets go of the lock. Call it in one's turn."""
@@ -87,16 +90,6 @@ class OpenFile:
         self.close_journal()
         self._unlock()
 
-    def __enter__(self) -> OpenFile:
-        """Keep the other users in this process off for the time of the block: have one's turn."""
-        self._mutex.acquire()
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self._mutex.release()
-        if self._abandoned:
-            self._close_abandoned()
-
     def abandon(self, close: Callable[[], None]) -> None:
         """Have ``close`` called in the next turn; at once if it is nobody's turn.
 
@@ -104,17 +97,18 @@ class OpenFile:
         waiting for that would never end.
         """
         self._abandoned.append(close)
-        self._close_abandoned()
+        self.close_abandoned()
 
-    def _close_abandoned(self) -> None:
+    def close_abandoned(self) -> None:
+        """Do what `abandon` could not; to be called after each turn."""
         # Whoever finds the mutex taken leaves the work to its holder, who looks here
         # after letting it go.
-        while self._abandoned and self._mutex.acquire(blocking=False):
+        while self._abandoned and self.mutex.acquire(blocking=False):
             try:
                 while self._abandoned:
                     self._abandoned.popleft()()
             finally:
-                self._mutex.release()
+                self.mutex.release()
 
     def lock(self) -> Optional[OSError]:
         """Lock the file for this process, unless it is locked already.
@@ -152,6 +146,25 @@ class OpenFile:
                 self.path,
             )
         return None
+
+    def lock_again(self) -> None:
+        """Lock the file anew if someone has removed the file that the lock is on.
+
+        Raises:
+            StorageError: another process has locked it meanwhile.
+        """
+        if self._lock_fd < 0:
+            return
+        try:
+            there = os.path.samestat(os.stat(self.path + ".lock"), os.fstat(self._lock_fd))
+        except OSError:
+            there = False
+        if not there:
+            old, self._lock_fd = self._lock_fd, -1
+            try:
+                self.lock()
+            finally:
+                os.close(old)
 
     @property
     def is_shared(self) -> bool:

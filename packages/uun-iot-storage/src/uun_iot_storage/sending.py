@@ -61,6 +61,7 @@ class _Sending:
         self._calls = 0
         # failed alone, and nothing behind was taken yet; with what the function returned
         self._doubtful: List[Tuple[Batch, List[Any]]] = []
+        self._skipped: List[Batch] = []  # not looked at for want of calls
         #: how many entries failed
         self.left = 0
 
@@ -78,7 +79,7 @@ class _Sending:
             # whatever the search has cost: if the newest is taken, those before it were refused
             self._calls = 0
             self._search(others.part(middle, len(others)))
-            for one, returned in self._doubtful:
+            for one, returned in [*self._doubtful, *((one, one.entries) for one in self._skipped)]:
                 self._storage.acknowledge(one, returned)
         else:
             self.left = 0
@@ -90,8 +91,8 @@ class _Sending:
         if not isinstance(failed, list):
             raise TypeError(
                 f"the usecase of module `{self._owner}` must return the list of the entries that "
-                f"were not sent ([] for none), got {type(failed).__name__}; all entries stay "
-                "stored"
+                f"were not sent ([] for none), got {type(failed).__name__}; what it was given "
+                "stays stored"
             )
         return failed
 
@@ -128,6 +129,7 @@ class _Sending:
             return
         if self._calls >= _MOST_CALLS:
             self.left += len(batch)  # the next time
+            self._skipped.append(batch)
             return
         if len(batch) == 1:
             self._is_taken(batch)

@@ -11,7 +11,7 @@ from uun_iot_core.logs import get_logger
 from .errors import reason_of
 from .recovery import Found
 
-__all__ = ["make_durable", "set_aside", "sync_ancestors"]
+__all__ = ["free_name", "make_durable", "set_aside", "sync_ancestors"]
 
 logger = get_logger(__name__)
 
@@ -28,7 +28,7 @@ def set_aside(found: Found, path: str, journal_path: str) -> None:
         OSError: something could not be moved; call it again.
     """
     if found.damage is not None:
-        aside = _free_name(path)
+        aside = free_name(path)
         if _rename(path, aside):
             logger.warning(
                 "backup file %s cannot be read (%s): set aside as %s, the storage starts %s",
@@ -39,12 +39,12 @@ def set_aside(found: Found, path: str, journal_path: str) -> None:
             )
         found.damage = None
     if found.journal_damage is not None:
-        aside = _free_name(journal_path)
+        aside = free_name(journal_path)
         if _rename(journal_path, aside):
             logger.warning("journal %s is set aside as %s", journal_path, aside)
         found.journal_damage = None
     if found.rest:
-        aside = _free_name(journal_path)
+        aside = free_name(journal_path)
         atomic_write(aside, found.rest, 0o600)
         logger.warning("the damaged part of %s is kept as %s", journal_path, aside)
         found.rest = b""
@@ -97,7 +97,7 @@ def sync_ancestors(directory: str) -> None:
         directory, above = above, os.path.dirname(above)
 
 
-def _free_name(path: str) -> str:
+def free_name(path: str) -> str:
     """Return a name beside a file for setting it aside, not taken yet."""
     aside, number = path + ".bad", 1
     while os.path.lexists(aside):

@@ -125,7 +125,7 @@ class SnapshotText:
 
 
 def digest_of(entries: List[Any]) -> str:
-    """Return the digest that a snapshot of these entries has, those left out that are no JSON."""
+    """Return the digest that a snapshot of these entries has."""
     text = SnapshotText(dump_parts(entries, []), _NONE, None)
     for _ in text:
         pass

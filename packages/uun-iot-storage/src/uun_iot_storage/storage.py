@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from contextlib import contextmanager
 from types import TracebackType
@@ -100,6 +101,8 @@ class Storage:
         self._clock = clock
         self._entries = Entries()
         self._appended = self._sent = self._failed = self._set_aside = 0
+        self._backups_fail = False
+        self._setting_aside = threading.Lock()
         self._delayed: Optional[DelayedSync] = None
         if backup_path is not None:
             journal = Journal(backup_path)
@@ -156,9 +159,8 @@ class Storage:
 
         The first call looks at each entry, which takes some seconds for a million of them.
         """
-        with self.write_lock:
-            entries, now = self._entries, self._clock.monotonic()
-            entries.sync(now)
+        with self._exclusive() as now:
+            entries = self._entries
             oldest = entries.oldest
             return StorageStats(
                 entries=len(entries),
@@ -288,8 +290,9 @@ class Storage:
                 raise TypeError(f"limit must be an integer or None, got {type(limit).__name__}")
             if limit < 1:
                 raise ValueError(f"limit must be 1 or more, or None for all, got {limit}")
-        with self._exclusive(thorough=True):
-            batch = self._entries.take(len(self) if limit is None else limit)
+        count = len(self) if limit is None else limit
+        with self._exclusive(thorough=count):
+            batch = self._entries.take(count)
         if self._journal is not None:
             for slot in batch.slots:  # so that a change while they are sent is noticed
                 if slot.stamp is None and isinstance(slot.entry, (dict, list)):
@@ -334,25 +337,49 @@ class Storage:
         texts = self._check(unmatched, allow_nan=True)
         stamps = None if texts is None else [stamp_of(text) for text in texts]
         changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
-        aside: Set[Slot] = set()
-        if refused and self.max_attempts:
+        if not refused or not self.max_attempts:
+            self._settle(batch, sent, unmatched, stamps, changed, set())
+        else:
             others, _ = batch.split(refused)
-            aside = self._put_aside([slot for slot in left if slot not in others])
-        with self._exclusive(thorough=True) as now:
-            self._entries.changed(changed)
-            self._sent += self._entries.remove(sent | aside) - len(aside)
-            self._failed += len(failed)
+            with self._setting_aside:  # else two threads might set aside the same entry
+                aside = self._put_aside([slot for slot in left if slot not in others])
+                self._settle(batch, sent, unmatched, stamps, changed, aside)
+        self._failed += len(failed)
+
+    def _settle(
+        self,
+        batch: Batch,
+        sent: Set[Slot],
+        unmatched: List[Any],
+        stamps: Optional[Sequence[int]],
+        changed: List[Slot],
+        aside: Set[Slot],
+    ) -> None:
+        with self._exclusive(thorough=len(batch)) as now:
+            entries = self._entries
+            entries.changed(changed)
+            gone = entries.remove(sent | aside) - len(aside)
+            if unmatched:
+                new = entries.unknown(unmatched)  # not those that have come in meanwhile
+                gone -= len(new)
+                if len(new) < len(unmatched):
+                    texts = self._check(new, allow_nan=True)
+                    stamps = None if texts is None else [stamp_of(text) for text in texts]
+                entries.add(new, now, stamps, front=True)
+            self._sent += max(0, gone)
             self._set_aside += len(aside)
-            self._entries.add(unmatched, now, stamps, front=True)
-            self._bounds.trim(self._entries)
+            self._bounds.trim(entries)
             try:
                 self._backup()
+                self._backups_fail = False
             except StorageError as exc:
-                logger.error(
+                logger.log(
+                    logging.DEBUG if self._backups_fail else logging.ERROR,
                     "storage `%s`: what was sent is not yet removed from the disk: %s",
                     self.storage_id,
                     exc,
                 )
+                self._backups_fail = True  # said once, until one succeeds
 
     def _put_aside(self, refused: List[Slot]) -> Set[Slot]:
         """Count a refusal of each entry, and save those with too many as dead letters."""
@@ -404,7 +431,7 @@ class Storage:
             if journal.is_open:
                 if self._delayed is not None:
                     self._delayed.cancel()
-                self._entries.sync(self._clock.monotonic(), thorough=True)
+                self._entries.sync(self._clock.monotonic(), len(self))
                 try:
                     self._save(journal, closing=True)
                 finally:
@@ -429,7 +456,7 @@ class Storage:
             known = journal.token
             loaded = journal.open()
             now = self._clock.monotonic()
-            self._entries.sync(now, thorough=True)
+            self._entries.sync(now, len(self))
             unsaved = self._entries.unsaved
             if known is not None and journal.token == known:
                 return  # as we left it
@@ -463,14 +490,14 @@ class Storage:
     def __del__(self) -> None:
         journal = getattr(self, "_journal", None)  # absent if the constructor failed early
         if journal is not None:
-            self._entries.sync(0.0, thorough=True)
+            self._entries.sync(0.0, len(self))
             journal.abandon(self._entries.data, self._entries.unsaved)
 
     # -- within the lock ---------------------------------------------------------------
 
     @contextmanager
-    def _exclusive(self, thorough: bool = False) -> Iterator[float]:
-        """Hold the lock; gives the time."""
+    def _exclusive(self, thorough: int = 0) -> Iterator[float]:
+        """Hold the lock; gives the time. Changes by hand are looked for, see `Entries.sync`."""
         if self._journal is not None:
             # before the lock, which a forked child may have inherited locked
             self._journal.check_process()

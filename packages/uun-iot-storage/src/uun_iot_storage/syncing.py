@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import weakref
-from typing import Callable
+from typing import Callable, Optional
 
 from uun_iot_core.clock import Clock
 from uun_iot_core.timers import RepeatTimer
@@ -51,6 +52,8 @@ class DelayedSync:
             if found is not None:
                 found()
 
+        _pending.add(self)
+        _watch_exit()
         self._interval = interval
         self._clock = clock
         self._synced_at = -math.inf
@@ -76,3 +79,25 @@ class DelayedSync:
     def cancel(self) -> None:
         """Sync no more."""
         self._timer.stop(block=False)
+
+
+_pending: "weakref.WeakSet[DelayedSync]" = weakref.WeakSet()
+_exit_watched = False
+
+
+def _watch_exit() -> None:
+    """Let no waiting timer keep the interpreter from ending: the storage is closed then."""
+    global _exit_watched
+    # what concurrent.futures uses; without it, the end waits for the last sync
+    register: Optional[Callable[..., object]] = getattr(threading, "_register_atexit", None)
+    if not _exit_watched and register is not None:
+        _exit_watched = True
+        try:
+            register(_cancel_all)
+        except RuntimeError:
+            pass  # it is ending already
+
+
+def _cancel_all() -> None:
+    for delayed in list(_pending):
+        delayed.cancel()

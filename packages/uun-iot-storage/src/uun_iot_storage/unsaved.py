@@ -95,32 +95,29 @@ class Unsaved:
             self._removed(["d", count])
 
     def _removed(self, change: List[Any]) -> None:
-        self.removals.append(change)
-        if len(self.removals) > _MOST_REMOVALS:
+        if len(self.removals) < _MOST_REMOVALS:
+            self.removals.append(change)
+        else:
             self.whole = True
 
-    def changes(self, entries: List[Any]) -> List[List[Any]]:
-        """Return the changes that make the list on the disk equal to the one in memory.
-
-        Args:
-            entries: the list in memory.
-        """
-        changes = list(self.removals)
-        if self.front:
-            changes.append(["f", entries[: self.front]])
-        if self.end:
-            changes.append(["a", entries[len(entries) - self.end :]])
-        return changes
-
-    def text(self, entries: List[Any], newest: Optional[Sequence[str]]) -> Optional[str]:
-        """Return these changes as JSON; None where an entry is no JSON any more.
+    def text(self, entries: List[Any], newest: Optional[Sequence[str]] = None) -> str:
+        """Return the changes that make the list on the disk equal to the one in memory, as JSON.
 
         Args:
             entries: the list in memory.
             newest: JSON texts of the entries added last, at the end, where they are at hand.
         """
-        if newest and self.end == len(newest) and not self.front:
-            changes = [json.dumps(change) for change in self.removals]
-            changes.append(f'["a", [{", ".join(newest)}]]')
-            return f"[{', '.join(changes)}]"
-        return dump_one(self.changes(entries))
+        changes = [json.dumps(change) for change in self.removals]
+        if self.front:
+            changes.append(f'["f", [{_joined(entries[: self.front])}]]')
+        if self.end:
+            if newest and self.end == len(newest):
+                text = ", ".join(newest)
+            else:
+                text = _joined(entries[len(entries) - self.end :])
+            changes.append(f'["a", [{text}]]')
+        return f"[{', '.join(changes)}]"
+
+
+def _joined(entries: List[Any]) -> str:
+    return ", ".join(dump_one(entry)[0] for entry in entries)
