@@ -33,7 +33,7 @@ def without(record: Record, left_out: Callable[[Operation], bool]) -> Record:
     return record._replace(log=[each for each in record.log if not left_out(each)])
 
 
-@pytest.mark.parametrize("name", ["append", "reopen"])
+@pytest.mark.parametrize("name", ["append", "by hand"])
 def test_one_missing_sync_of_a_file_is_enough(name: str, scratch: Path) -> None:
     record = WORKLOADS[name].record(scratch)
     syncs = [each for each in record.log if isinstance(each, Sync)]
