@@ -157,11 +157,8 @@ def _is_damage(lines: List[bytes], last: bytes) -> bool:
     """
     if not lines:
         return False  # at most an end without a line break
-    if len(lines) > 1:
-        for before, raw in zip(lines, lines[1:]):
-            crc = _crc_in(before)
-            if crc is not None and _fits(raw, crc):
-                return True
+    if any(_crc_in(raw) is not None and b"\0" not in raw for raw in lines[1:]):
+        return True
     return not any(b"\0" in raw for raw in (*lines, last))
 
 
