@@ -73,6 +73,27 @@ def test_a_full_file_system_keeps_what_was_acknowledged(tmp_path: Path) -> None:
         assert sum(path.stat().st_size for path in directory.iterdir()) < 20_000
 
 
+def test_a_file_system_that_the_journal_has_filled_recovers_once_all_is_sent(
+    tmp_path: Path,
+) -> None:
+    with mounted(tmp_path / "small", "256k") as directory:
+        storage, number = Storage("s", str(directory / FILE)), 0
+        for size in (5_000, 500, 50, 1):
+            with pytest.raises(StorageError, match="free some space"):
+                while True:
+                    number += 1
+                    storage.append([number, "x" * size], backup=True)
+        while os.statvfs(directory).f_bfree:  # to the last block, whoever has it
+            with open(directory / "others", "ab") as others:
+                others.write(bytes(4096))
+        batch = storage.take()
+        storage.acknowledge(batch, [])
+        storage.append("after", backup=True)
+        copy = shutil.copytree(directory, tmp_path / "copy")
+        with opened(copy) as loaded:
+            assert loaded.data == ["after"]
+
+
 def test_a_file_system_without_any_room_still_starts_a_gateway(tmp_path: Path) -> None:
     with mounted(tmp_path / "small", "64k") as directory:
         filler = directory / "filler"

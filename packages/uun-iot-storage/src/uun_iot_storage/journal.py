@@ -13,6 +13,7 @@ writes a new snapshot then.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import stat
@@ -266,7 +267,7 @@ class Journal:
             file.generation += 1
             self._generation = file.generation
             if closing or unsaved.whole or not unsaved or not self._can_continue(file):
-                self._write_snapshot(file, entries)
+                self._write_snapshot(file, entries, unsaved.needs_disk(len(entries)))
             else:
                 self._add_line(file, entries, unsaved, newest, sync)
         except OSError as exc:
@@ -389,7 +390,8 @@ class Journal:
                 self.token = None
             # a new snapshot may be the way out: after a failed sync it is the only one, and
             # where there is no space left, it is smaller if much has gone meanwhile
-            if file.journal_fd >= 0 and len(entries) * 2 >= self._most:
+            is_smaller = len(entries) * 2 < self._most
+            if file.journal_fd >= 0 and not is_smaller and unsaved.needs_disk(len(entries)):
                 raise
             logger.log(
                 logging.DEBUG if self._has_warned else logging.WARNING,
@@ -398,7 +400,7 @@ class Journal:
                 reason_of(exc),
             )
             self._has_warned = True
-            self._write_snapshot(file, entries)
+            self._write_snapshot(file, entries, unsaved.needs_disk(len(entries)))
             return
         self.token = self._header.digest, self._header.snapshot, self._lines.crc
         self._most += unsaved.front + unsaved.end
@@ -436,8 +438,14 @@ class Journal:
                 "backup file %s cannot be replaced now (%s); its journal grows on", self.path, exc
             )
 
-    def _write_snapshot(self, file: OpenFile, entries: List[Any]) -> None:
-        """Replace the backup file."""
+    def _write_snapshot(self, file: OpenFile, entries: List[Any], is_needed: bool = True) -> None:
+        """Replace the backup file.
+
+        Args:
+            file: it.
+            entries: the new content.
+            is_needed: are some of these on the disk already, and must not get lost?
+        """
         if self._stat is not None and not self._is_same():
             self._look_at_stranger(file)
         make_directories(os.path.dirname(self.path))
@@ -446,7 +454,19 @@ class Journal:
         if previous is None and self._header is not None:
             previous = self._header.snapshot
         text = SnapshotText(dump_parts(entries, no_json), new_identity(), previous)
-        with StagedFile(self.path, text) as staged:
+        try:
+            staging = StagedFile(self.path, text)
+        except OSError as exc:
+            if is_needed or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            # All that is on the disk was sent, and what says so takes its last room. Without it a
+            # crash would send some of that twice; with it nothing could be stored any more.
+            self._header = self.token = None
+            file.close_journal()
+            self._lines.remove()
+            text = SnapshotText(dump_parts(entries, []), new_identity(), previous)
+            staging = StagedFile(self.path, text)
+        with staging as staged:
             # whatever happens to the rename: the journal has come to its end
             self._header = self.token = self._stat = None
             file.generation += 1

@@ -36,6 +36,14 @@ class Unsaved:
     def __bool__(self) -> bool:
         return bool(self.whole or self.front or self.end or self.removals)
 
+    def needs_disk(self, length: int) -> bool:
+        """Are some of the entries on the disk?
+
+        Args:
+            length: of the list.
+        """
+        return length > (0 if self.whole else self.front + self.end)
+
     def forget(self) -> None:
         """Begin anew: the disk has all."""
         self.__init__()  # type: ignore[misc]  # the same fields with the same values
