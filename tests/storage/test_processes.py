@@ -316,6 +316,21 @@ def test_a_forked_child_does_not_own_the_storage(path: Path) -> None:
 
 
 @posix
+def test_a_storage_without_a_file_works_in_a_forked_child() -> None:
+    storage = Storage("s", None)
+    storage.append(1)
+    storage.write_lock.acquire()  # as another thread may hold it while we fork
+    child = os.fork()
+    if child == 0:
+        storage.append(2)
+        os._exit(len(storage))
+    storage.write_lock.release()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 2
+    storage.append(3)
+    assert storage.data == [1, 3]
+
+
+@posix
 def test_the_parent_keeps_its_lock_after_a_forked_child_ended(path: Path) -> None:
     with Storage("s", str(path)) as storage:
         child = os.fork()

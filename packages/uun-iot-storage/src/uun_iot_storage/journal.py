@@ -385,7 +385,7 @@ class Journal:
             assert self._header is not None
             self.written += self._lines.add(file, self._header, text, sync)
         except OSError as exc:
-            if file.journal_fd < 0:
+            if file.journal_fd < 0 and os.path.lexists(self._lines.path):
                 unsaved.whole = True  # what is on the disk is not known
                 self.token = None
             # a new snapshot may be the way out: after a failed sync it is the only one, and

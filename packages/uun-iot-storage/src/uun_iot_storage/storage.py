@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from contextlib import contextmanager
 from types import TracebackType
@@ -98,6 +99,7 @@ class Storage:
         self.backup_path = backup_path
         self.max_attempts = max_attempts
         self.write_lock = threading.Lock()
+        self._pid = os.getpid()
         self._clock = clock
         self._entries = Entries()
         self._appended = self._sent = self._failed = self._set_aside = 0
@@ -217,8 +219,7 @@ class Storage:
         stamps = None if texts is None else [stamp_of(text) for text in texts]
         if stamps is not None:
             self._bounds.refuse(stamps)
-        if self._journal is not None:
-            self._journal.check_process()
+        self._check_process()
         with self.write_lock:  # not _exclusive(), which takes a while: this is called most
             now = self._clock.monotonic()
             self._entries.sync(now)
@@ -498,13 +499,18 @@ class Storage:
     @contextmanager
     def _exclusive(self, thorough: int = 0) -> Iterator[float]:
         """Hold the lock; gives the time. Changes by hand are looked for, see `Entries.sync`."""
-        if self._journal is not None:
-            # before the lock, which a forked child may have inherited locked
-            self._journal.check_process()
+        self._check_process()
         with self.write_lock:
             now = self._clock.monotonic()
             self._entries.sync(now, thorough)
             yield now
+
+    def _check_process(self) -> None:
+        """Look for a fork, before taking the lock: a child may have inherited it locked."""
+        if self._journal is not None:
+            self._journal.check_process()
+        elif self._pid != os.getpid():
+            self._pid, self.write_lock = os.getpid(), threading.Lock()
 
     def _backup(self, newest: Optional[Sequence[str]] = None) -> None:
         """Save; ``newest`` are the JSON texts of the entries added last, if they are at hand."""
