@@ -12,7 +12,14 @@ import requests
 
 import uun_iot_client
 from tests.support.sandbox import Sandbox
-from uun_iot_client import TokenCommandError, TokenError, UuAppClient, UuCmdSession, errors
+from uun_iot_client import (
+    ErrorEntry,
+    TokenCommandError,
+    TokenError,
+    UuAppClient,
+    UuCmdSession,
+    errors,
+)
 from uun_iot_client.transport import post
 from uun_iot_core.exceptions import UunIotError
 
@@ -87,7 +94,7 @@ def test_errors_form_one_tree_and_are_also_the_documented_types() -> None:
     response.status_code = 400
     for error, own, theirs in (
         (
-            errors.command_error("m", response, ("code",), "id"),
+            errors.command_error("m", response, (ErrorEntry("code", "error"),), "id"),
             errors.CommandError,
             requests.HTTPError,
         ),

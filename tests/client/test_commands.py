@@ -17,7 +17,7 @@ from uun_iot_client import CommandError, ProtocolError, TokenError, UuAppClient,
 from uun_iot_core import __version__
 
 COMMAND = "weather/add"
-OWN_LOGGER = "uun_iot.client.client"
+OWN_LOGGER = "uun_iot.client.exchange"
 
 
 def last(uuapp: Sandbox) -> Any:

@@ -83,6 +83,7 @@ class Tour:
 
     def run(self, **arguments: Any) -> None:
         clock = ManualClock()
+        arguments["read_timeout"] = 0.2
         lazy = UuAppClient(self.config, refresh_token_on_init=False, clock=clock, **arguments)
         session = UuCmdSession(lazy, COMMAND)
         dto = {"secret": PAYLOAD}
@@ -180,11 +181,9 @@ def test_no_secret_appears_anywhere(
     uuapp: Sandbox,
     config: Dict[str, Any],
     log: Everything,
-    monkeypatch: pytest.MonkeyPatch,
     situation: str,
     opaque: bool,
 ) -> None:
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.2)
     uuapp.tokens.opaque = opaque
     tour = Tour(config)
     tour.run()  # so that tokens are in memory and in the file

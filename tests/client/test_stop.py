@@ -11,13 +11,14 @@ import socketserver
 import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, List, Set
+from typing import Any, Dict, Iterator, List
 
 import pytest
 import requests
 
 from tests.support.sandbox import Sandbox
-from uun_iot_client import GatewayStopping, TokenError, UuAppClient, transport
+from tests.support.wait import eventually
+from uun_iot_client import GatewayStopping, TokenError, UuAppClient
 from uun_iot_core import Gateway, gateway, on
 from uun_iot_core.events.base import EventType, HandlerInfo, call_handler
 
@@ -68,13 +69,19 @@ def grace(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def started(
-    config: Dict[str, Any], directory: Path, ticks: bool = False, stops: bool = False
+    config: Dict[str, Any],
+    directory: Path,
+    ticks: bool = False,
+    stops: bool = False,
+    read_timeout: float = 30.0,
 ) -> Gateway:
     """Return a gateway with a `Station`, started."""
     path = directory / "config.json"
     path.write_text(json.dumps({**config, "gateway": {"moduleTimers": {"station": 1000}}}))
     made = Gateway(
-        str(path), lambda config, client: Station(client, ticks, stops), client=UuAppClient
+        str(path),
+        lambda config, client: Station(client, ticks, stops),
+        client=lambda config: UuAppClient(config, read_timeout=read_timeout),
     )
     made.start()
     return made
@@ -100,11 +107,6 @@ def ended(results: List[Any]) -> None:
     assert ENDED in str(exc)
 
 
-def watchdogs() -> Set[threading.Thread]:
-    """Return the threads that end requests; other tests may have left some."""
-    return {each for each in threading.enumerate() if "end of requests" in each.name}
-
-
 def in_stop_handler(call: Any) -> Any:
     results: List[Any] = []
     call_handler(lambda: results.append(call()), HandlerInfo(EventType.STOP, owner_id="test"))
@@ -127,15 +129,10 @@ def test_a_stop_handler_is_not_kept_by_a_reply_that_trickles_in(
 
 @pytest.mark.parametrize("where", PLACES)
 def test_a_tick_is_ended_later_and_not_never(
-    uuapp: Sandbox,
-    config: Dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    where: str,
+    uuapp: Sandbox, config: Dict[str, Any], tmp_path: Path, where: str
 ) -> None:
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 1.5)
     trickle(uuapp, where)
-    made = started(config, tmp_path, ticks=True)
+    made = started(config, tmp_path, ticks=True, read_timeout=1.5)
     assert uuapp.wait_for(lambda: any(each.command == COMMAND for each in uuapp.requests))
     duration = stopped(made)
     assert GRACE + 1.5 <= duration < GRACE + 1.5 + LATE
@@ -145,7 +142,6 @@ def test_a_tick_is_ended_later_and_not_never(
 def test_after_the_stop_calls_are_made_again(
     uuapp: Sandbox, config: Dict[str, Any], tmp_path: Path
 ) -> None:
-    before = watchdogs()
     made = started(config, tmp_path, stops=True)
     for _ in range(2):
         trickle(uuapp, "headers")
@@ -157,7 +153,6 @@ def test_after_the_stop_calls_are_made_again(
         made.start()
     made.stop()
     assert station_of(made).results[0][1] is None
-    assert watchdogs() <= before
 
 
 def test_a_grant_that_trickles_in_is_ended_too(uuapp: Sandbox, client: UuAppClient) -> None:
@@ -192,11 +187,10 @@ def test_a_call_of_others_goes_on_when_those_of_stop_handlers_are_ended(
 
 
 def test_a_call_that_connects_after_the_moment_is_ended_as_well(
-    uuapp: Sandbox, client: UuAppClient, monkeypatch: pytest.MonkeyPatch
+    uuapp: Sandbox, config: Dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client.refresh_token()
+    client = UuAppClient(config, read_timeout=0.3)
     client.close()
-    monkeypatch.setattr(transport, "READ_TIMEOUT", 0.3)
     resolving, go_on = threading.Event(), threading.Event()
     resolve = socket.getaddrinfo
 
@@ -211,13 +205,12 @@ def test_a_call_that_connects_after_the_moment_is_ended_as_well(
     caller = threading.Thread(target=lambda: results.append(client.post(COMMAND)))
     caller.start()
     assert resolving.wait(10)
-    before = watchdogs()
     client._gateway_stopping(0.0)
-    (watchdog,) = watchdogs() - before
-    watchdog.join(10)  # both of its moments have passed
+    (call,) = client._transport._calls._under_way
+    assert eventually(lambda: call.ended)  # and it has no connection yet
     go_on.set()
     caller.join(LATE)
-    assert not watchdog.is_alive() and not caller.is_alive()
+    assert not caller.is_alive()
     ended(results)
     assert not any(each.command == COMMAND for each in uuapp.requests)
     client._gateway_stopped()

@@ -10,7 +10,13 @@ import pytest
 import requests
 
 from tests.support.sandbox import Sandbox
-from uun_iot_client import CommandError, TokenCommandError, TokenError, UuAppClient
+from uun_iot_client import (
+    CommandError,
+    TokenCommandError,
+    TokenError,
+    TokenServiceUnreachable,
+    UuAppClient,
+)
 from uun_iot_core.clock import ManualClock
 
 COMMAND = "weather/add"
@@ -63,7 +69,7 @@ def test_a_token_is_refreshed_from_the_leeway_before_its_end(
     client = UuAppClient(config, token_leeway=60, clock=clock)
     clock.advance(LIFE - 60.1)
     assert not client.is_token_expired()
-    assert client.get(COMMAND)[1] is None
+    assert client.refresh_token() is False
     assert uuapp.grants == 1
     clock.advance(0.2)
     assert client.is_token_expired()
@@ -219,7 +225,7 @@ def test_an_outage_of_the_token_service_is_a_token_error_from_that_of_the_networ
     uuapp.outage()
     with pytest.raises(TokenError, match="cannot be reached") as caught:
         UuAppClient(config)
-    assert type(caught.value) is TokenError
+    assert isinstance(caught.value, TokenServiceUnreachable)
     assert isinstance(caught.value.__cause__, requests.ConnectionError)
 
 

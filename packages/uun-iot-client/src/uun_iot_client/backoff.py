@@ -15,21 +15,28 @@ class Backoff:
 
     Args:
         clock: measures it.
+        first: the pause after the first failure, seconds.
+        longest: what it does not grow beyond, seconds.
     """
 
-    _LONGEST = 60.0
-
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, first: float = 1.0, longest: float = 60.0) -> None:
         self._clock = clock
+        self._first = first
+        self._longest = longest
         self._failures = 0
         self._ends = -math.inf
 
-    def failed(self) -> None:
-        """Begin a pause, longer than the one before."""
-        pause = min(self._LONGEST, 2.0 ** min(self._failures, 16))
+    def failed(self, at_least: float = 0.0) -> None:
+        """Begin a pause, longer than the one before.
+
+        Args:
+            at_least: seconds that it lasts, whatever its turn.
+        """
+        pause = min(self._longest, self._first * 2.0 ** min(self._failures, 16))
         self._failures += 1
         # so that devices that failed together do not come back together
-        self._ends = self._clock.monotonic() + pause * random.uniform(0.75, 1.0)
+        pause = max(pause * random.uniform(0.75, 1.0), at_least)
+        self._ends = self._clock.monotonic() + pause
 
     def succeeded(self) -> None:
         """Begin anew with the shortest pause after the next failure."""

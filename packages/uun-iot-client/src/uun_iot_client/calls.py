@@ -1,45 +1,96 @@
-"""Requests under way, each with its connections, and their end by force in a stop.
+"""Requests under way, each with its connections, and their end by force.
 
 The time-outs of sockets bound each part of a reply, not the whole: one that trickles in would
-keep a stop waiting for hours.
+outlive every deadline, and keep a stopping gateway waiting for hours. So one thread, there
+only while it may be needed, shuts down the connections of calls whose time has passed.
 """
 
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
+import math
 import os
-import socket
 import threading
-from functools import lru_cache
-from typing import Any, Iterator, Optional, Set, Type
+import time
+from typing import Any, Iterator, List, Optional, Set
 
+from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
-__all__ = ["Call", "Calls", "tracked"]
+__all__ = ["Call", "Calls", "Ended", "Progress", "current_call"]
 
-# Seconds. The time-outs of requests end at the same moment and tell more: they come first.
+# Seconds. The time-outs of sockets end at the same moment and tell more: they come first.
 _SLACK = 0.25
+# Seconds that the thread outlives the last call: most calls end long before their deadlines.
+_LINGER = 10.0
 
 _here = threading.local()
+
+
+class Progress(enum.IntEnum):
+    """How far a request has come."""
+
+    NOT_BEGUN = 0
+    BEGUN = 1
+    SENT = 2
+    ANSWERED = 3
+
+
+class Ended(enum.Enum):
+    """Why a call was ended by force."""
+
+    STOP = "the gateway stops"
+    DEADLINE = "its deadline has passed"
+
+
+def current_call() -> Optional[Call]:
+    """Return the call that this thread makes, None if it makes none."""
+    call: Optional[Call] = getattr(_here, "call", None)
+    return call
 
 
 class Call:
     """One request under way, with the redirects that it follows.
 
+    Args:
+        calls: those that it is one of.
+        ends: when it is ended by force, seconds of the system's monotonic clock.
+        fresh: whether it must not use a connection that was used before.
+        send_timeout: seconds that each part of the body may take.
+
     Attributes:
         in_stop_handler: whether a stop handler makes it.
-        ended: whether it was ended by force; what it read may look complete all the same.
+        ended: why it was ended by force; what it read may look complete all the same.
         connections: those that it uses, perhaps one for each redirect.
         process: the process that makes it.
+        progress: how far it has come, on its latest connection.
+        reused: whether that connection had carried another request before.
     """
 
-    def __init__(self, calls: Calls) -> None:
+    def __init__(self, calls: Calls, ends: float, fresh: bool, send_timeout: float) -> None:
         self._calls = calls
+        self.clock = calls.clock
+        self.ends = ends
+        self.fresh = fresh
+        self.send_timeout = send_timeout
         self.in_stop_handler = current_event() is EventType.STOP
-        self.ended = False
+        self.ended: Optional[Ended] = None
         self.connections: Set[Any] = set()
         self.process = os.getpid()
+        self.progress = Progress.NOT_BEGUN
+        self.reused = False
+
+    @property
+    def was_stale(self) -> bool:
+        """Whether a kept connection carried it, and nothing was answered."""
+        return self.reused and self.progress < Progress.ANSWERED and self.ended is None
+
+    @property
+    def may_have_arrived(self) -> bool:
+        """Whether the server may have received the whole request."""
+        return self.progress >= Progress.SENT
 
     def take(self, connection: Any) -> None:
         """Note that the call uses a connection from now on.
@@ -50,9 +101,9 @@ class Call:
         with self._calls.lock:
             connection.call = self
             self.connections.add(connection)
-            if self._calls.is_over(self):
-                self.ended = True
-                raise ConnectionAbortedError(errno.ECONNABORTED, "the gateway stops")
+            self.ended = self.ended or self._calls.over(self)
+            if self.ended:
+                raise ConnectionAbortedError(errno.ECONNABORTED, self.ended.value)
 
     def release(self, connection: Any) -> None:
         """Note that the call uses a connection no longer."""
@@ -60,10 +111,9 @@ class Call:
             self._release(connection)
 
     def release_all(self) -> None:
-        """Note that the call has ended."""
-        with self._calls.lock:
-            for connection in list(self.connections):
-                self._release(connection)
+        """Note that the call has ended; the caller holds the lock."""
+        for connection in list(self.connections):
+            self._release(connection)
 
     def _release(self, connection: Any) -> None:
         self.connections.discard(connection)
@@ -71,10 +121,10 @@ class Call:
         if connection.sock is None:
             connection.close_handle()
 
-    def end(self) -> None:
+    def end(self, why: Ended) -> None:
         """End it by force; the caller holds the lock. Its thread gets an error at once."""
-        for connection in self.connections:
-            self.ended = True
+        self.ended = why
+        for connection in list(self.connections):
             connection.shut_down()
 
 
@@ -83,34 +133,58 @@ class Calls:
 
     Attributes:
         lock: held where a call takes or releases a connection, for no time.
+
+    Args:
+        clock: measures for how long connections are idle.
     """
 
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+        # reentrant, since the garbage collector may close a reply while this thread holds it
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
         self._under_way: Set[Call] = set()
-        self._handlers_over = False
-        self._all_over = False
-        self._stopped = threading.Event()
-        self._watchdog: Optional[threading.Thread] = None
+        self._handlers_end = self._all_end = math.inf
+        self._watcher: Optional[threading.Thread] = None
+        self._wakes = math.inf
 
     @contextlib.contextmanager
-    def under_way(self) -> Iterator[Call]:
-        """Make connections that this thread uses within the block those of a new call."""
-        call, outer = Call(self), getattr(_here, "call", None)
+    def under_way(
+        self, seconds: float, *, fresh: bool = False, send_timeout: float = 30.0
+    ) -> Iterator[Call]:
+        """Make connections that this thread uses within the block those of a new call.
+
+        Args:
+            seconds: after which the call is ended by force.
+            fresh: whether it must not use a connection that was used before.
+            send_timeout: seconds that each part of the body may take.
+        """
+        call = Call(self, time.monotonic() + seconds + _SLACK, fresh, send_timeout)
+        outer = current_call()
         with self.lock:
             self._under_way.add(call)
+            self._watch_from(self._ends(call))
         _here.call = call
         try:
             yield call
         finally:
             _here.call = outer
-            call.release_all()
             with self.lock:
+                call.release_all()
                 self._under_way.discard(call)
 
-    def is_over(self, call: Call) -> bool:
-        """Return whether the time for such a call has passed."""
-        return self._all_over or (self._handlers_over and call.in_stop_handler)
+    def over(self, call: Call) -> Optional[Ended]:
+        """Return why the time for a call has passed, None if it has not."""
+        now = time.monotonic()
+        if now >= self._stop_ends(call):
+            return Ended.STOP
+        return Ended.DEADLINE if now >= call.ends else None
+
+    def _stop_ends(self, call: Call) -> float:
+        return min(self._all_end, self._handlers_end if call.in_stop_handler else math.inf)
+
+    def _ends(self, call: Call) -> float:
+        return min(call.ends, self._stop_ends(call))
 
     def end_later(self, handlers_after: float, others_after: float) -> None:
         """End calls by force after some time, unless `go_on` is called before.
@@ -119,108 +193,55 @@ class Calls:
             handlers_after: when those of stop handlers are ended, seconds from now.
             others_after: how much later all others are ended, seconds.
         """
-        self.go_on()
-        self._stopped = threading.Event()
-        self._watchdog = threading.Thread(
-            target=self._watch,
-            args=(self._stopped, handlers_after + _SLACK, others_after),
-            name="uun_iot end of requests",
-            daemon=True,
-        )
-        self._watchdog.start()
+        with self.lock:
+            self._handlers_end = time.monotonic() + handlers_after + _SLACK
+            self._all_end = self._handlers_end + others_after
+            self._watch_from(min(map(self._ends, self._under_way), default=math.inf))
 
     def go_on(self) -> None:
-        """End no more calls."""
-        self._stopped.set()
-        watchdog, self._watchdog = self._watchdog, None
-        if watchdog is not None and watchdog.ident is not None:
-            watchdog.join()
+        """End no more calls, but those whose deadlines pass."""
         with self.lock:
-            self._handlers_over = self._all_over = False
+            self._handlers_end = self._all_end = math.inf
 
-    def _watch(self, stopped: threading.Event, handlers_after: float, others_after: float) -> None:
-        if stopped.wait(handlers_after):
+    def _watch_from(self, moment: float) -> None:
+        """Make sure that the watching thread looks at that moment; the caller holds the lock."""
+        if moment == math.inf:
             return
-        with self.lock:
-            self._handlers_over = True
-            self._end()
-        if stopped.wait(others_after):
-            return
-        with self.lock:
-            self._all_over = True
-            self._end()
+        if self._watcher is None or not self._watcher.is_alive():
+            self._wakes = moment
+            self._watcher = threading.Thread(
+                target=self._watch, name="uun_iot end of requests", daemon=True
+            )
+            # without it (no thread can be started) there are still the time-outs of sockets
+            with contextlib.suppress(RuntimeError):
+                self._watcher.start()
+        elif moment < self._wakes:
+            self._changed.notify_all()
 
-    def _end(self) -> None:
-        for call in self._under_way:
+    def _watch(self) -> None:
+        lingers = False
+        with self.lock:
+            while True:
+                self._wakes = min(map(self._ends, self._end_those_over()), default=math.inf)
+                if self._wakes == math.inf:
+                    if lingers:
+                        self._watcher = None
+                        return
+                    self._wakes = time.monotonic() + _LINGER
+                    lingers = True
+                else:
+                    lingers = False
+                self._changed.wait(max(0.0, self._wakes - time.monotonic()))
+
+    def _end_those_over(self) -> List[Call]:
+        """End the calls whose time has passed, and return the others."""
+        others = []
+        for call in list(self._under_way):
             # a forked child shares the sockets of its parent's calls, which go on
-            if self.is_over(call) and call.process == os.getpid():
-                call.end()
-
-
-@lru_cache(maxsize=None)
-def tracked(pool_class: Type[Any]) -> Type[Any]:
-    """Return a class of connection pools of urllib3, with connections that know their call.
-
-    Args:
-        pool_class: the class it derives from, that of a proxy perhaps.
-    """
-    connection_class: Any = pool_class.ConnectionCls
-
-    class TrackedConnection(connection_class):  # type: ignore[misc]  # a class given at run time
-        """A connection that the call using it can be ended by."""
-
-        call: Optional[Call] = None
-        _handle: Optional[socket.socket] = None
-
-        def _new_conn(self) -> Any:
-            if self.call is not None:  # once more in one call
-                self.call.release(self)
-            sock = super()._new_conn()
-            try:
-                # A descriptor of its own, which nobody else closes: that of `sock` passes to
-                # the TLS layer before its handshake, and lives as long as a reply is read.
-                self._handle = socket.socket(
-                    sock.family, sock.type, sock.proto, socket.dup(sock.fileno())
-                )
-                self._take()
-            except BaseException:
-                sock.close()
-                raise
-            return sock
-
-        def request(self, *args: Any, **kwargs: Any) -> Any:
-            self._take()
-            return super().request(*args, **kwargs)
-
-        def _take(self) -> None:
-            call = getattr(_here, "call", None)
-            if call is not None:
-                call.take(self)
-
-        def close(self) -> None:
-            super().close()
-            if self.call is None:  # else the reply may still be read: the call's end closes it
-                self.close_handle()
-
-        def close_handle(self) -> None:
-            handle, self._handle = self._handle, None
-            if handle is not None:
-                handle.close()
-
-        def shut_down(self) -> None:
-            if self._handle is not None:
-                with contextlib.suppress(OSError):  # the server has closed it
-                    self._handle.shutdown(socket.SHUT_RDWR)
-
-    class TrackedPool(pool_class):  # type: ignore[misc]  # a class given at run time
-        """A pool whose idle connections are of no call."""
-
-        ConnectionCls = TrackedConnection
-
-        def _put_conn(self, conn: Any) -> None:
-            call = getattr(conn, "call", None)
-            if call is not None:
-                call.release(conn)  # before another call can take it
-            super()._put_conn(conn)
-
-    return TrackedPool
+            if call.ended is None and call.process == os.getpid():
+                why = self.over(call)
+                if why is None:
+                    others.append(call)
+                else:
+                    call.end(why)
+        return others

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Set, Tuple, Union
+import threading
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Union
 
 from uun_iot_core.clock import SYSTEM_CLOCK, Clock
 from uun_iot_core.logs import get_logger
 
 from .body import Body, EncoderBody, FormBody, JsonBody, is_encoder
-from .errors import CommandError, GatewayStopping, TokenError, protocol_error
+from .breaker import BREAKER_FAILURES, Breaker
+from .deadline import Timeouts
+from .errors import CommandError
+from .exchange import Command, Exchange, Result
+from .paging import pages
 from .redact import Redactor
 from .reply import Checker, Reply
+from .retry import ONE_ATTEMPT, RetryPolicy
 from .settings import Settings
 from .token import Token
-from .transport import USER_AGENT, Transport, post
+from .transport import REPLY_LIMIT, USER_AGENT, Transport, post
 
 if TYPE_CHECKING:
     import requests
@@ -24,10 +30,6 @@ if TYPE_CHECKING:
 __all__ = ["Result", "UuAppClient"]
 
 logger = get_logger(__name__)
-
-Result = Tuple[
-    Optional["requests.Response"], Optional[Union[TokenError, "requests.RequestException"]]
-]
 
 
 class UuAppClient:
@@ -41,12 +43,21 @@ class UuAppClient:
     - ``oidcGrantToken``: the token service. ``gateway``, ``uuAppName``, ``awid``, ``uuCmd``,
       perhaps ``clientId`` and ``clientSecret``, and ``tokenPath``: the file that keeps the
       token over restarts (without it, the token is kept in memory only). A relative one
-      starts from the directory that is current when the client is made.
+      starts from the directory that is current when the client is made. Processes may share
+      the file: one at a time asks for a token, and the others take it from there.
+    - ``uuApp.network``: optional, what the arguments below say, for a client that a gateway
+      makes: ``connectTimeout``, ``readTimeout`` and ``deadline`` (seconds), ``attempts`` (of a
+      `RetryPolicy`) and ``breakerFailures``. An argument that is given wins.
 
     Without one of the three, authentication is disabled, and calls return a `TokenError`.
 
     Calls may come from any number of threads. They share pooled connections and one token,
-    which one thread refreshes while the others use the old one, or wait if it has expired.
+    which one thread refreshes while the others use the old one, or wait if it has expired. It
+    is refreshed ahead of need, too, by one call when about a quarter of its life is left.
+
+    After five calls in a row without a reply the others fail at once with `CircuitOpen`, until
+    one that is let through now and then gets a reply, of whatever status, or `reset_breaker`
+    is called: who sends thousands of stored entries must not wait for as many time-outs.
 
     >>> client = UuAppClient(config)  # doctest: +SKIP
     >>> response, exc = client.post("gateway/heartbeat", {"cpuUsage": 5})  # doctest: +SKIP
@@ -59,11 +70,24 @@ class UuAppClient:
         token_leeway: drift allowed between the clocks of client and server, seconds: a fresh
             token is requested when the present one has less than this left (or, where that
             is its whole life, less than half of it).
-        clock: measures the life of the token.
+        clock: measures the life of the token, deadlines and pauses.
+        connect_timeout: seconds until a connection to the server is made, 10 by default.
+        read_timeout: seconds until each next part of a reply comes, or of what is sent is
+            taken, 30 by default.
+        deadline: seconds until a call has ended, with its token, repetitions and pauses; 300
+            by default, and a second more for each 16 KiB of a multipart form. Infinity for no
+            such bound.
+        retry: when calls are repeated. By default there is one attempt, as documented (and one
+            more where a kept connection turns out to be dead and the server certainly has not
+            received the request, or it is a GET).
+        breaker_failures: calls without a reply in a row after which others fail at once, 5 by
+            default; 0 for never.
+        reply_limit: bytes, 128 MiB by default; a bigger reply is a `ProtocolError`.
 
     Raises:
         TokenError: ``refresh_token_on_init`` is set and no token could be obtained.
-        ValueError: ``token_leeway`` is no number of seconds.
+        ValueError: an argument is out of its range.
+        ConfigError: so is a value in ``uuApp.network``.
     """
 
     def __init__(
@@ -74,18 +98,36 @@ class UuAppClient:
         token_leeway: float = 60,
         *,
         clock: Clock = SYSTEM_CLOCK,
+        connect_timeout: Optional[float] = None,
+        read_timeout: Optional[float] = None,
+        deadline: Optional[float] = None,
+        retry: Optional[RetryPolicy] = None,
+        breaker_failures: Optional[int] = None,
+        reply_limit: int = REPLY_LIMIT,
     ) -> None:
         if not isinstance(token_leeway, (int, float)) or not 0 <= token_leeway < math.inf:
             raise ValueError(f"token_leeway must be seconds, 0 or more, got {token_leeway!r}")
         self._settings = Settings(config)
+        network = self._settings.network()
+        timeouts = _timeouts(network, connect_timeout, read_timeout, deadline)
+        if retry is None:
+            retry = RetryPolicy(network["attempts"]) if "attempts" in network else ONE_ATTEMPT
+        self._retry = retry
+        if breaker_failures is None:
+            breaker_failures = network.get("breakerFailures", BREAKER_FAILURES)
+        _whole("breaker_failures", breaker_failures, 0)
+        _whole("reply_limit", reply_limit, 1)
+        self._breaker = Breaker(clock, breaker_failures)
         self._redact = Redactor()
         self._redact.learn(*self._settings.secrets())
-        self._transport = Transport(clock, self._redact)
+        self._transport = Transport(clock, self._redact, timeouts, reply_limit)
         self._token = Token(
             self._settings, fn_token_request, token_leeway, self._transport, self._redact, clock
         )
+        self._exchange = Exchange(
+            self._settings, self._token, self._transport, self._breaker, self._redact
+        )
         self._said_disabled = False
-        self._said_stopping: Set[int] = set()  # the levels it was logged at in this stop
         if refresh_token_on_init:
             self.refresh_token()
 
@@ -146,7 +188,13 @@ class UuAppClient:
         return self._settings.command_url(uucmd)
 
     def get(
-        self, uucmd: str, dto_in: Optional[Dict[str, Any]] = None, log_level: int = 30
+        self,
+        uucmd: str,
+        dto_in: Optional[Dict[str, Any]] = None,
+        log_level: int = 30,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
     ) -> Result:
         """Send an authenticated GET request, with dtoIn as JSON in its body.
 
@@ -157,18 +205,26 @@ class UuAppClient:
             uucmd: path of the command, for example ``gateway/heartbeat``.
             dto_in: data to send.
             log_level: logging level for errors.
+            retry: when this call is repeated; the client's policy if None.
+            deadline: seconds that this call may take; those of the client if None.
 
         Returns:
             ``(response, exc)``. ``response`` is None where there was no HTTP reply; ``exc``
-            is None if all went well, else a `requests.RequestException` or a `TokenError`.
+            is None if all went well, else a `requests.RequestException` or a `TokenError`,
+            each of which is also a `UuAppClientException` that says more.
         """
-        return self._call("GET", uucmd, JsonBody(dto_in), log_level, Reply.check_get)
+        body = JsonBody(dto_in)
+        return self._call("GET", uucmd, body, log_level, Reply.check_get, retry, deadline)
 
     def post(
         self,
         uucmd: str,
         dto_in: Optional[Union[Dict[str, Any], MultipartEncoder]] = None,
         log_level: int = 30,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
+        idempotent: bool = False,
     ) -> Result:
         """Send an authenticated POST request.
 
@@ -180,6 +236,10 @@ class UuAppClient:
             uucmd: path of the command.
             dto_in: data to send.
             log_level: logging level for errors.
+            retry: when this call is repeated; the client's policy if None.
+            deadline: seconds that this call may take; those of the client if None.
+            idempotent: whether the server may do the command twice. Only then is it repeated
+                where the server may have received it.
 
         Returns:
             ``(response, exc)``, see `get`.
@@ -197,18 +257,30 @@ class UuAppClient:
                 "dto_in of post() must be a dictionary, a MultipartEncoder or None,"
                 f" got {type(dto_in).__name__}"
             )
-        return self._call("POST", uucmd, body, log_level, Reply.check_post)
+        check = Reply.check_post
+        return self._call("POST", uucmd, body, log_level, check, retry, deadline, idempotent)
 
     def multipart(
-        self, uucmd: str, dto_in: Optional[Dict[str, Any]] = None, log_level: int = 30
+        self,
+        uucmd: str,
+        dto_in: Optional[Dict[str, Any]] = None,
+        log_level: int = 30,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
+        idempotent: bool = False,
     ) -> Result:
         """Send an authenticated POST request with a multipart form, for binary data.
 
         Args:
             uucmd: path of the command.
             dto_in: fields of the form: strings, bytes, files open in binary mode, or tuples
-                ``(file name, content, content type)``. Files are streamed.
+                ``(file name, content, content type)``. Files are streamed, each time from
+                where they stood.
             log_level: logging level for errors.
+            retry: see `post`.
+            deadline: see `post`.
+            idempotent: see `post`.
 
         Returns:
             ``(response, exc)``, see `post`.
@@ -216,7 +288,8 @@ class UuAppClient:
         Raises:
             ValueError: a field is none of these.
         """
-        return self._call("POST", uucmd, FormBody(dto_in), log_level, Reply.check_post)
+        body, check = FormBody(dto_in), Reply.check_post
+        return self._call("POST", uucmd, body, log_level, check, retry, deadline, idempotent)
 
     def get_ignore_http_err(
         self, uucmd: str, dto_in: Optional[Dict[str, Any]] = None, log_level: int = 30
@@ -278,105 +351,132 @@ class UuAppClient:
         """
         data = {} if dto_in is None else dto_in
         name = "custom request" if label is None else label
-        return self._guarded(lambda: custom_send_f(data), name, log_level, Reply.check_custom)
+        return self._exchange.guarded(
+            lambda: custom_send_f(data), name, log_level, Reply.check_custom
+        )
+
+    def command(
+        self,
+        uucmd: str,
+        dto_in: Optional[Dict[str, Any]] = None,
+        *,
+        method: str = "POST",
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
+        idempotent: bool = False,
+    ) -> Dict[str, Any]:
+        """Send a command and return its reply, or raise what went wrong.
+
+        >>> client.command("weather/get", {"id": "1"}, method="GET")  # doctest: +SKIP
+        {'temperature': 21.5, 'uuAppErrorMap': {}}
+
+        Args:
+            uucmd: path of the command.
+            dto_in: data to send.
+            method: ``POST`` or ``GET``, as the uuApp has it.
+            retry: see `post`.
+            deadline: see `post`.
+            idempotent: see `post`.
+
+        Returns:
+            The parsed JSON object, its ``uuAppErrorMap`` (of warnings, if any) included; an
+            empty one for a reply without content.
+
+        Raises:
+            UuAppClientException: there is no reply, or it says an error; see `errors`.
+            ValueError: ``method`` is none of the two.
+        """
+        if method not in ("GET", "POST"):
+            raise ValueError(f"method must be GET or POST, got {method!r}")
+        body, check = JsonBody(dto_in), Reply.check_post
+        level = logging.DEBUG  # it is raised, so its caller knows
+        response, exc = self._call(method, uucmd, body, level, check, retry, deadline, idempotent)
+        if exc is not None:
+            raise exc
+        assert response is not None  # there is one of the two
+        content: Dict[str, Any] = response.json() if response.content else {}
+        return content
+
+    def pages(
+        self,
+        uucmd: str,
+        dto_in: Optional[Dict[str, Any]] = None,
+        *,
+        page_size: int = 100,
+        method: str = "GET",
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
+    ) -> Iterator[Any]:
+        """Iterate over the items of a list, whose pages are asked for when they are needed.
+
+        >>> for item in client.pages("weather/list"):  # doctest: +SKIP
+        ...     print(item["temperature"])
+
+        Args:
+            uucmd: path of the command; its reply has the items of a page in ``itemList`` or
+                ``pageItemList``.
+            dto_in: data to send. A ``pageInfo`` in it says where to begin, and the size of
+                pages.
+            page_size: items to ask for at a time.
+            method: ``GET`` or ``POST``.
+            retry: see `get`; of each page.
+            deadline: see `get`; of each page.
+
+        Raises:
+            UuAppClientException: see `command`; a `ProtocolError` if a reply has no list.
+            ValueError: ``page_size`` is no whole number over 0.
+        """
+
+        def ask(page_dto_in: Dict[str, Any]) -> Dict[str, Any]:
+            return self.command(
+                uucmd, page_dto_in, method=method, retry=retry, deadline=deadline, idempotent=True
+            )
+
+        return pages(ask, uucmd, dto_in or {}, page_size)
 
     def close(self) -> None:
         """Close idle connections. A later call opens new ones."""
         self._transport.close()
 
+    def reset_breaker(self) -> None:
+        """Try the next call, however many before it got no reply."""
+        self._breaker.reset()
+
     def _gateway_stopping(self, grace: float) -> None:
         """Refuse new calls, but those of stop handlers for ``grace`` seconds."""
-        self._said_stopping = set()
+        self._exchange.forget_said()
         self._transport.gateway_stopping(grace)
 
     def _gateway_stopped(self) -> None:
         """Take calls again."""
         self._transport.gateway_stopped()
 
-    def _call(self, method: str, uucmd: str, body: Body, log_level: int, check: Checker) -> Result:
-        return self._guarded(
-            lambda: self._exchange(method, uucmd, body), f"{method} {uucmd}", log_level, check
-        )
-
-    def _guarded(
+    def _call(
         self,
-        send: Callable[[], requests.Response],
-        label: str,
+        method: str,
+        uucmd: str,
+        body: Body,
         log_level: int,
         check: Checker,
+        retry: Optional[RetryPolicy],
+        deadline: Optional[float],
+        idempotent: bool = False,
     ) -> Result:
-        import requests
+        if deadline is not None:
+            _seconds("deadline", deadline, math.inf)
+        command = Command(method, uucmd, body, check, retry or self._retry, deadline, idempotent)
+        return self._exchange.send(command, log_level)
 
-        response: Optional[requests.Response] = None
-        exc: Optional[Union[TokenError, requests.RequestException]]
-        try:
-            self._transport.time_left()
-            response = send()
-            exc, summary = self._examine(response, check)
-        except TokenError as error:
-            response, exc = None, error
-            log_level = self._level(error.__cause__, log_level)
-        except requests.RequestException as error:
-            exc = self._redact.exception(error)
-            response = exc.response
-            log_level = self._level(error, log_level)
-        if exc is not None:
-            logger.log(log_level, "%s: %s", self._redact(label), self._redact(exc))
-        elif logger.isEnabledFor(logging.DEBUG):
-            logger.debug("%s: %s", self._redact(label), summary)
-        return response, exc
 
-    def _level(self, error: Optional[BaseException], log_level: int) -> int:
-        """Return the level to log an error at: a sender may meet a stop at each of its entries."""
-        if not isinstance(error, GatewayStopping):
-            return log_level
-        if log_level in self._said_stopping:
-            return min(log_level, logging.DEBUG)
-        self._said_stopping.add(log_level)
-        return log_level
+def _seconds(name: str, value: Any, limit: float = threading.TIMEOUT_MAX) -> float:
+    """Return a number of seconds over 0.
 
-    def _examine(
-        self, response: Any, check: Checker
-    ) -> Tuple[Optional[requests.RequestException], str]:
-        if not isinstance(getattr(response, "status_code", None), int):
-            error = f"the sending function returned no requests.Response: {type(response).__name__}"
-            return protocol_error(error), ""
-        reply = Reply(response, self._redact)
-        return check(reply), reply.summary()
-
-    def _exchange(self, method: str, uucmd: str, body: Body) -> requests.Response:
-        """Send a command; once more with another token where the server refuses this one."""
-        url = self._settings.command_url(uucmd)
-        bearer = self._token.bearer()
-        response = self._attempt(method, url, body, bearer)
-        if not self._refuses_token(response):
-            return response
-        if not body.repeatable:
-            self._token.forget(bearer)
-            return response
-        fresh = self._token.renew(bearer)
-        if fresh is None:
-            return response
-        response = self._attempt(method, url, body, fresh)
-        self._token.renewed(fresh, not self._refuses_token(response))
-        return response
-
-    def _attempt(self, method: str, url: str, body: Body, bearer: str) -> requests.Response:
-        content, content_type = body.attempt()
-        headers = {
-            "Content-Type": content_type,
-            "Accept": "application/json, */*;q=0.5",
-            "User-Agent": USER_AGENT,
-        }
-        return self._transport.request(method, url, content, headers, bearer)
-
-    def _refuses_token(self, response: requests.Response) -> bool:
-        if response.status_code != 401:
-            return False
-        if "Authorization" not in response.request.headers:
-            return False  # another host, after a redirect, never saw it
-        codes = Reply(response, self._redact).error_map()
-        return not any("userIsNotAuthorized" in code for code in codes)
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= limit:
+        raise ValueError(f"{name} must be seconds, over 0, got {value!r}")
+    return float(value)
 
 
 def _ignoring_http_errors(result: Result) -> requests.Response:
@@ -385,3 +485,27 @@ def _ignoring_http_errors(result: Result) -> requests.Response:
         raise exc
     assert response is not None  # a CommandError is about a reply
     return response
+
+
+def _whole(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
+
+
+def _timeouts(
+    network: Dict[str, Any],
+    connect: Optional[float],
+    read: Optional[float],
+    deadline: Optional[float],
+) -> Timeouts:
+    """Return what arguments say, else the configuration, else the defaults."""
+    usual = Timeouts()
+    return Timeouts(
+        network.get("connectTimeout", usual.connect)
+        if connect is None
+        else _seconds("connect_timeout", connect),
+        network.get("readTimeout", usual.read) if read is None else _seconds("read_timeout", read),
+        network.get("deadline", usual.deadline)
+        if deadline is None
+        else _seconds("deadline", deadline, math.inf),
+    )

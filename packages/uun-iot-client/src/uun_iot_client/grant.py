@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
-import re
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional
+from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Type
 
-from .errors import TokenCommandError, TokenError
+from .deadline import Deadline
+from .errors import TokenCommandError, TokenError, TokenServiceUnreachable
+from .held import is_usable, number
 from .reply import Reply
+from .retry import retry_after
 from .transport import USER_AGENT, post
 
 if TYPE_CHECKING:
@@ -17,10 +18,8 @@ if TYPE_CHECKING:
     from .redact import Redactor
     from .transport import Transport
 
-__all__ = ["Grant", "is_usable", "number"]
+__all__ = ["Grant"]
 
-# What may stand in a header. Anything else would be quoted in the error of the HTTP library.
-_USABLE = re.compile(r"[\x21-\x7e]+")
 _REMEDIES = {
     "identityNotAuthenticated": "check `uuThing.accessCode1` and `uuThing.accessCode2`",
     "unsupportedCredentials": (
@@ -31,20 +30,10 @@ _REMEDIES = {
 }
 
 
-def number(value: Any) -> Optional[float]:
-    """Return a finite number, also one written as a string; None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def is_usable(token: Any) -> bool:
-    """Return whether something can be sent as a bearer."""
-    return isinstance(token, str) and _USABLE.fullmatch(token) is not None
+# A refusal for one of these is a matter of the configuration, whatever its status says.
+_PERMANENT = frozenset(_REMEDIES)
+_PERMANENT_STATUSES = frozenset({400, 401})
+_LONGEST_RETRY_AFTER = 900.0  # seconds
 
 
 class Grant:
@@ -66,20 +55,22 @@ class Grant:
         self._transport = transport
         self._redact = redact
 
-    def request(self, url: str, body: Dict[str, Any]) -> Dict[str, Any]:
+    def request(self, url: str, body: Dict[str, Any], deadline: Deadline) -> Dict[str, Any]:
         """Return a reply with a usable ``id_token`` and a good ``expires_in``.
 
         Args:
             url: the command of the token service.
             body: the input, with its secrets.
+            deadline: that of the call.
 
         Raises:
-            TokenError: there was no such reply.
+            TokenServiceUnreachable: no reply came.
             TokenCommandError: the token service said an error.
+            TokenError: the reply was no token.
         """
-        return self._read(self._ask(url, body))
+        return self._read(self._ask(url, body, deadline))
 
-    def _ask(self, url: str, body: Dict[str, Any]) -> requests.Response:
+    def _ask(self, url: str, body: Dict[str, Any], deadline: Deadline) -> requests.Response:
         import requests
 
         headers = {
@@ -88,11 +79,14 @@ class Grant:
             "User-Agent": USER_AGENT,
         }
         cause: Optional[Exception]
+        kind: Type[TokenError] = TokenServiceUnreachable
         try:
             if self._send is post:
                 content = json.dumps(body).encode("utf-8")
-                return self._transport.request("POST", url, content, headers)
-            timeout = self._transport.timeouts()
+                return self._transport.request(
+                    "POST", url, lambda: content, headers, deadline=deadline, idempotent=True
+                )
+            timeout = self._transport.timeouts(deadline)
             return self._send(url, headers=headers, json=body, timeout=timeout)
         except requests.RequestException as exc:
             cause = self._redact.exception(exc)
@@ -100,8 +94,9 @@ class Grant:
             text = f"the token service cannot be reached: {self._redact(cause)}"
         except Exception as exc:  # the user's function may raise anything
             cause = exc if self._redact.is_clean(exc) else None
+            kind = TokenError
             text = f"fn_token_request failed: {type(exc).__name__}: {self._redact(exc)}"
-        raise TokenError(text) from cause
+        raise kind(text) from cause
 
     def _read(self, response: requests.Response) -> Dict[str, Any]:
         if not isinstance(getattr(response, "status_code", None), int):
@@ -114,11 +109,14 @@ class Grant:
             self._redact.learn_token(content.get("id_token"), content.get("access_token"))
         errors = reply.error_map()
         if reply.status >= 400 or "error" in errors.values():
-            raise TokenCommandError(
+            refused = TokenCommandError(
                 f"the token service refused, {reply.summary()}: {_remedy(reply.status, errors)}",
                 reply.status,
                 errors,
+                permanent=_is_permanent(reply.status, errors),
             )
+            refused.retry_in = min(retry_after(response) or 0.0, _LONGEST_RETRY_AFTER)
+            raise refused
         if not reply.succeeded or not isinstance(content, dict):
             raise TokenError(
                 f"the reply of the token service is no token ({reply.summary()},"
@@ -137,6 +135,11 @@ class Grant:
                 " `expires_in` must be a number of seconds over 0"
             )
         return content
+
+
+def _is_permanent(status: int, codes: Dict[str, str]) -> bool:
+    known = any(code.rpartition("/")[2] in _PERMANENT for code in codes)
+    return known or status in _PERMANENT_STATUSES
 
 
 def _remedy(status: int, codes: Dict[str, str]) -> str:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import threading
+import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Deque, FrozenSet, Optional, Pattern, Tuple
 from urllib.parse import quote
@@ -22,8 +24,37 @@ _FORMS: Tuple[Tuple[Pattern[str], str], ...] = (
     (re.compile(r"://[^\s/@'\"]+@"), f"://{HIDDEN}@"),
     (re.compile(r"\beyJ[\w-]+\.[\w-]+(\.[\w-]*)?"), HIDDEN),
 )
+# Loggers of others that quote what goes over the wire: paths, and headers that they cannot parse.
+_LOGGERS = (
+    "urllib3.connection",
+    "urllib3.connectionpool",
+    "urllib3.poolmanager",
+    "urllib3.response",
+    "urllib3.util.retry",
+)
 _LONG = 8  # characters; a shorter secret is hidden as a whole word only, or texts turn to stars
 _TOKENS_KEPT = 16  # old tokens live on for a while: in requests under way, at the server
+
+
+class _Guard(logging.Filter):
+    """Hides what a redactor knows in the records of a logger of others."""
+
+    def __init__(self, redact: Redactor) -> None:
+        super().__init__()
+        self._redact = weakref.ref(redact)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        redact = self._redact()
+        if redact is not None:
+            text = record.getMessage()
+            clean = redact(text)
+            if clean != text:
+                record.msg, record.args = clean, None
+            if record.exc_info:
+                trace = logging.Formatter().formatException(record.exc_info)
+                if redact(trace) != trace:
+                    record.exc_info, record.exc_text = None, redact(trace)
+        return True
 
 
 class Redactor:
@@ -38,6 +69,7 @@ class Redactor:
         self._lasting: FrozenSet[str] = frozenset()
         self._passing: Deque[str] = deque(maxlen=_TOKENS_KEPT)
         self._pattern: Optional[Pattern[str]] = None
+        self._guards = False
 
     def __repr__(self) -> str:
         return "Redactor()"
@@ -65,6 +97,18 @@ class Redactor:
                 if isinstance(token, str) and token and token not in self._passing:
                     self._passing.append(token)
                     self._pattern = None
+
+    def guard_logs(self) -> None:
+        """Hide the secrets in the records of the HTTP library, too, as long as this lives."""
+        with self._lock:
+            if self._guards:
+                return
+            self._guards = True
+        guard = _Guard(self)
+        for name in _LOGGERS:
+            logger = logging.getLogger(name)
+            logger.addFilter(guard)
+            weakref.finalize(self, logger.removeFilter, guard)
 
     def _known(self) -> Pattern[str]:
         with self._lock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
+from .errormap import ErrorEntry, parse_error_map
 from .errors import command_error, protocol_error
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Reply:
         self.status = response.status_code
         self._redact = redact
         self._parsed: Optional[Tuple[bool, Any]] = None
+        self._entries: Optional[Tuple[ErrorEntry, ...]] = None
         request_id = self._header("X-Request-Id")
         self.request_id = self._clean(request_id) if request_id else None
 
@@ -76,18 +78,21 @@ class Reply:
                 self._parsed = False, None
         return self._parsed
 
+    def entries(self) -> Tuple[ErrorEntry, ...]:
+        """Return the entries of ``uuAppErrorMap``, however malformed."""
+        if self._entries is None:
+            self._entries = parse_error_map(self.json()[1], self._clean)
+        return self._entries
+
     def error_map(self) -> Dict[str, str]:
-        """Return the error codes of ``uuAppErrorMap`` with their types, however malformed."""
-        _, body = self.json()
-        entries = body.get("uuAppErrorMap") if isinstance(body, dict) else None
-        if not isinstance(entries, dict):
-            return {}
-        found = {}
-        for code, entry in entries.items():
-            kind = entry.get("type") if isinstance(entry, dict) else None
-            # of the two types there are, only `error` is a failure
-            found[self._clean(str(code))] = "error" if kind == "error" else "warning"
-        return found
+        """Return the error codes of ``uuAppErrorMap`` with their types."""
+        return {entry.code: entry.type for entry in self.entries()}
+
+    def warnings(self) -> Tuple[ErrorEntry, ...]:
+        """Return the entries that say no failure; a body that was not parsed yet has none."""
+        if self._parsed is None:
+            return ()
+        return tuple(entry for entry in self.entries() if not entry.is_error)
 
     def is_html(self) -> bool:
         """Return whether the body is a page for people, as a captive portal sends."""
@@ -122,7 +127,7 @@ class Reply:
             text = f"error in spite of status {self.summary()}"
         else:
             return None
-        return command_error(text, self.response, tuple(self.error_map()), self.request_id)
+        return command_error(text, self.response, self.entries(), self.request_id)
 
     def _unexpected(self, what: str) -> requests.RequestException:
         text = (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 if TYPE_CHECKING:
-    from .client import Result, UuAppClient
+    from .client import UuAppClient
+    from .exchange import Result
+    from .retry import RetryPolicy
 
 __all__ = ["UuCmdSession"]
 
@@ -24,12 +26,27 @@ class UuCmdSession:
         uuclient: the client.
         uucmd: path of the command, for example ``gateway/getWeather``.
         log_level: logging level for errors of all calls that give none themselves.
+        retry: when its calls are repeated; the client's policy if None.
+        deadline: seconds that each call may take; those of the client if None.
+        idempotent: whether the server may do its POST twice, see `UuAppClient.post`.
     """
 
-    def __init__(self, uuclient: UuAppClient, uucmd: str, log_level: int = 30) -> None:
+    def __init__(
+        self,
+        uuclient: UuAppClient,
+        uucmd: str,
+        log_level: int = 30,
+        *,
+        retry: Optional[RetryPolicy] = None,
+        deadline: Optional[float] = None,
+        idempotent: bool = False,
+    ) -> None:
         self._client = uuclient
         self._uucmd = uucmd
         self._log_level = log_level
+        self._retry = retry
+        self._deadline = deadline
+        self._idempotent = idempotent
 
     def __repr__(self) -> str:
         return f"UuCmdSession({self._uucmd!r})"
@@ -57,7 +74,9 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.get`.
         """
-        return self._client.get(self._uucmd, data, self._level(log_level))
+        return self._client.get(
+            self._uucmd, data, self._level(log_level), retry=self._retry, deadline=self._deadline
+        )
 
     def post(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
         """Send an authenticated POST request.
@@ -69,4 +88,11 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.post`.
         """
-        return self._client.post(self._uucmd, data, self._level(log_level))
+        return self._client.post(
+            self._uucmd,
+            data,
+            self._level(log_level),
+            retry=self._retry,
+            deadline=self._deadline,
+            idempotent=self._idempotent,
+        )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from typing import Any, Dict, List, Mapping, Optional
+
+from uun_iot_core.exceptions import ConfigError, json_type
 
 from .errors import TokenError
 
@@ -15,6 +18,13 @@ __all__ = ["Settings"]
 _SECTIONS = ("uuApp", "uuThing", "oidcGrantToken")
 # A host with perhaps a port: a scheme, a path or user info would silently go elsewhere.
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/?#@\\:\[\]]+)(:\d{1,5})?")
+_NETWORK = {  # key of uuApp.network: whether it is a whole number, and its least value
+    "connectTimeout": (False, 0.001),
+    "readTimeout": (False, 0.001),
+    "deadline": (False, 0.001),
+    "attempts": (True, 1),
+    "breakerFailures": (True, 0),
+}
 _URL_PART = re.compile(r"[^\s?#\\]+")
 
 
@@ -165,6 +175,30 @@ class Settings:
         """
         path = self._optional("oidcGrantToken", "tokenPath")
         return None if path is None else os.path.join(self._directory, path)
+
+    def network(self) -> Dict[str, Any]:
+        """Return the numbers in ``uuApp.network``, as far as there are any.
+
+        Raises:
+            ConfigError: one cannot be used, or nobody knows it.
+        """
+        section = self._config.get("uuApp") if isinstance(self._config, Mapping) else None
+        found = section.get("network") if isinstance(section, Mapping) else None
+        if found is None:
+            return {}
+        if not isinstance(found, Mapping):
+            raise ConfigError(f"uuApp.network: expected an object, got {json_type(found)}")
+        for key, value in found.items():
+            if key not in _NETWORK:
+                raise ConfigError(f"uuApp.network.{key}: unknown; there are {', '.join(_NETWORK)}")
+            whole, least = _NETWORK[key]
+            numeric = (int,) if whole else (int, float)
+            if isinstance(value, bool) or not isinstance(value, numeric):
+                kind = "a whole number" if whole else "seconds"
+                raise ConfigError(f"uuApp.network.{key}: expected {kind}, got {json_type(value)}")
+            if not least <= value < math.inf:
+                raise ConfigError(f"uuApp.network.{key}: must be {least} or more, got {value}")
+        return dict(found)
 
     def secrets(self) -> List[str]:
         """Return the secret values, as far as there are any."""

@@ -1,20 +1,22 @@
-"""The token: obtained by one thread, used by all, kept in a file."""
+"""The token: obtained by one thread of one process, used by all, kept in a file."""
 
 from __future__ import annotations
 
-import math
 import threading
+from collections import deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Callable, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Callable, Deque, Iterator, Optional, Tuple
 
 from uun_iot_core.clock import Clock
 from uun_iot_core.logs import get_logger
 
 from .backoff import Backoff
-from .errors import TokenError
-from .grant import Grant, is_usable, number
-from .tokenfile import BINDING_KEY, read_token_file, write_token_file
+from .deadline import Deadline
+from .errors import TokenCommandError, TokenError
+from .grant import Grant
+from .held import Held, Stage, from_file, number
+from .tokenfile import AHEAD_KEY, BINDING_KEY, file_state, read_token_file, write_token_file
+from .turns import turn
 
 if TYPE_CHECKING:
     import requests
@@ -27,14 +29,15 @@ __all__ = ["Token"]
 
 logger = get_logger(__name__)
 
-
-@dataclass(frozen=True)
-class _Held:
-    """A token at hand: `ends` in monotonic seconds, `lifetime` (all of it) in seconds."""
-
-    value: str = field(repr=False)
-    ends: float
-    lifetime: float
+# Seconds from one attempt to refresh ahead of need to the next: each sends the access codes.
+_EARLY_PAUSE = 60.0
+# Seconds of the first pause after a permanent refusal, and of the longest. Somebody may unlock
+# the account at the server, so there is another attempt some day.
+_REFUSED_PAUSE, _LONGEST_REFUSED_PAUSE = 10.0, 900.0
+# Seconds to wait for another process that asks for the token: as long as a grant takes at most.
+_LONGEST_TURN = 45.0
+# The part of a call's time that a refresh may take which the call does not need.
+_SHARE = 0.5
 
 
 class Token:
@@ -70,38 +73,46 @@ class Token:
         self._lock = threading.Lock()  # of whoever obtains a token
         self._state = threading.Lock()  # of changes below, held for no time; taken after `_lock`
         self._obtaining: Optional[int] = None  # the thread that has the lock
-        self._held: Optional[_Held] = None
+        self._held: Optional[Held] = None
+        # tokens that were held once: what stands in the file is news only if it is none of them
+        self._known: Deque[str] = deque(maxlen=16)
         self._file_was_read = False
-        self._grants = Backoff(clock)
+        self._file_state: object = None  # when it was read or written last
+        self._next_early = 0.0  # monotonic
+        self._failures = Backoff(clock)
+        self._refusals = Backoff(clock, _REFUSED_PAUSE, _LONGEST_REFUSED_PAUSE)
         self._reason = ""  # why the last grant failed
+        self._episode: Optional[object] = None
+        self._refused_binding = ""  # the configuration that was refused for good
         self._renewals = Backoff(clock)
         self._refused: Optional[str] = None  # fresh, and refused all the same
 
     def __repr__(self) -> str:
         held = self._held
-        state = "none" if held is None else "expired" if self._is_due(held) else "valid"
+        state = "none" if held is None else self._stage(held).name.lower()
         return f"Token({state})"
 
     def is_expired(self) -> bool:
         """Return whether there is no token, or one so near its end that it is to be refreshed."""
         held = self._held
-        return held is None or self._is_due(held)
+        return held is None or self._stage(held) >= Stage.DUE
 
-    def _is_due(self, held: _Held) -> bool:
-        # a leeway of the whole life would ask for a new token at each request
-        leeway = self._leeway if self._leeway < held.lifetime else held.lifetime / 2
-        return self._clock.monotonic() >= held.ends - leeway
+    def _stage(self, held: Optional[Held]) -> Stage:
+        if held is None:
+            return Stage.DEAD
+        left = held.left(self._clock, self._transport.server_time)
+        return held.stage(left, self._leeway)
 
-    def _lives(self, held: Optional[_Held]) -> bool:
-        return held is not None and self._clock.monotonic() < held.ends
+    def bearer(self, deadline: Optional[Deadline] = None) -> str:
+        """Return a token that lives, refreshed if that was due, or is due soon.
 
-    def bearer(self) -> str:
-        """Return a token that lives, refreshed if that was due.
+        Args:
+            deadline: that of the call.
 
         Raises:
             TokenError: there is none, and none could be obtained.
         """
-        return self._ensure()[0].value
+        return self._ensure(deadline, early=True)[0].value
 
     def refresh(self) -> bool:
         """Refresh the token if that is due; return whether this call obtained a new one.
@@ -109,57 +120,67 @@ class Token:
         Raises:
             TokenError: see `bearer`.
         """
-        return self._ensure()[1]
+        return self._ensure(None, early=False)[1]
 
-    def _ensure(self) -> Tuple[_Held, bool]:
+    def _ensure(self, deadline: Optional[Deadline], *, early: bool) -> Tuple[Held, bool]:
         held = self._held
-        if held is not None and not self._is_due(held):
-            return held, False
-        if held is not None and self._lives(held):
-            if not self._lock.acquire(blocking=False):
-                return held, False  # another thread refreshes it; until then this one serves
-            with self._owned():
-                return self._ensure_locked()
-        with self._turn():
-            return self._ensure_locked()
+        stage = self._stage(held)
+        if held is not None:
+            if not self._is_time(stage, early):
+                return held, False
+            if stage < Stage.DEAD:
+                if not self._lock.acquire(blocking=False):
+                    return held, False  # another thread refreshes it; until then this one serves
+                with self._owned():
+                    return self._ensure_locked(deadline, early)
+        with self._turn(deadline):
+            return self._ensure_locked(deadline, early)
 
-    def _ensure_locked(self) -> Tuple[_Held, bool]:
+    def _is_time(self, stage: Stage, early: bool) -> bool:
+        """Return whether a call at this stage of the token tries to refresh it."""
+        if stage is Stage.EARLY:
+            return early and self._clock.monotonic() >= self._next_early
+        return stage >= Stage.DUE
+
+    def _ensure_locked(self, deadline: Optional[Deadline], early: bool) -> Tuple[Held, bool]:
         if not self._file_was_read:
-            found = self._from_file()
-            with self._state:
-                self._held = found
+            self._adopt(self._from_file())
         held = self._held  # perhaps just obtained by the thread before
-        if held is not None and not self._is_due(held):
+        stage = self._stage(held)
+        if held is None or stage is Stage.DEAD:
+            return self._obtain(deadline, None)
+        if not self._is_time(stage, early) or self._pause_left() > 0:
             return held, False
-        if held is not None and self._lives(held) and self._grants.left() > 0:
-            return held, False
+        self._next_early = self._clock.monotonic() + _EARLY_PAUSE
+        # the call can do without, so there must be time for the call itself
+        part = (self._transport.deadline() if deadline is None else deadline).sooner(_SHARE)
         try:
-            return self._grant(), True
+            return self._obtain(part, held)
         except TokenError as exc:
-            if held is None or not self._lives(held):
+            if self._stage(held) is Stage.DEAD:
                 raise
             logger.warning("token not refreshed, the present one still serves: %s", exc)
             return held, False
 
-    def renew(self, failed: str) -> Optional[str]:
+    def renew(self, failed: str, deadline: Optional[Deadline] = None) -> Optional[str]:
         """Return another token after the server refused one; None if it is not the time for it.
 
         Args:
             failed: the token that was refused. If it is no longer the current one, another
                 thread has renewed it already.
+            deadline: that of the call.
 
         Raises:
             TokenError: none could be obtained.
         """
-        with self._turn():
+        with self._turn(deadline):
             held = self._held
-            if held is not None and held.value != failed and self._lives(held):
+            if held is not None and held.value != failed and self._stage(held) < Stage.DEAD:
                 return held.value
             if self._renewals.left() > 0:
                 return None  # fresh tokens are refused too: each grant sends the access codes
-            with self._state:
-                self._held = None
-            return self._grant().value
+            self._adopt(None)
+            return self._obtain(deadline, None)[0].value
 
     def forget(self, failed: str) -> None:
         """Drop a token that the server refused, if it is still the current one.
@@ -187,16 +208,19 @@ class Token:
                 self._refused = token
                 self._renewals.failed()
 
+    # -- turns
+
     @contextmanager
-    def _turn(self) -> Iterator[None]:
-        """Wait for the lock, while the gateway stops no longer than there is time."""
+    def _turn(self, deadline: Optional[Deadline]) -> Iterator[None]:
+        """Wait for the lock, no longer than the call or the stopping gateway has time."""
         if self._obtaining == threading.get_ident():
             raise TokenError(
                 "fn_token_request used the client that waits for its token; let it send by itself"
             )
-        left = self._time_left()
-        if not self._lock.acquire(timeout=-1 if left is None else left):
-            raise TokenError("no token while the gateway stops: another thread still waits for one")
+        left = self._time_left(deadline)
+        if not self._lock.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
+            why = "while the gateway stops" if self._transport.is_stopping else "in time"
+            raise TokenError(f"no token {why}: another thread still waits for one")
         with self._owned():
             yield
 
@@ -209,52 +233,128 @@ class Token:
             self._obtaining = None
             self._lock.release()
 
-    def _time_left(self) -> Optional[float]:
+    def _time_left(self, deadline: Optional[Deadline]) -> float:
         try:
-            return self._transport.time_left()
+            return self._transport.time_left(deadline)
         except OSError as exc:
             raise TokenError(f"no token: {exc}") from exc
 
-    def _grant(self) -> _Held:
+    def _pause(self, seconds: float) -> None:
+        try:
+            self._transport.pause(seconds)
+        except OSError as exc:
+            raise TokenError(f"no token: {exc}") from exc
+
+    # -- obtaining one; the caller has the lock
+
+    def _adopt(self, held: Optional[Held]) -> None:
+        with self._state:
+            self._held = held
+            if held is not None:
+                self._known.append(held.value)
+
+    def _pause_left(self) -> float:
+        return max(self._failures.left(), self._refusals.left())
+
+    def _obtain(self, deadline: Optional[Deadline], present: Optional[Held]) -> Tuple[Held, bool]:
+        """Take the token that another process has obtained, or obtain one.
+
+        Args:
+            deadline: that of the call.
+            present: a token that still serves, if there is one.
+
+        Returns:
+            The token, and whether this process has obtained it.
+        """
+        binding = self._settings.binding()  # first of all, since it names what is missing
+        if binding != self._refused_binding:
+            self._refusals.succeeded()  # the configuration was mended
+        self._check_pause()
+        path = self._settings.token_path()
+        if path is None:
+            return self._grant(deadline), True
+        left = min(self._time_left(deadline), _LONGEST_TURN)
+        with turn(path, 0.0 if present is not None else left, self._pause) as is_ours:
+            if not is_ours and present is not None:
+                return present, False  # another process refreshes it, and writes the file
+            if not is_ours:
+                logger.warning(
+                    "token file %s: another process has been at it for %.0f s, it is not waited"
+                    " for any longer",
+                    path,
+                    left,
+                )
+            found = self._from_file() if file_state(path) != self._file_state else None
+            if found is not None and found.value not in self._known:
+                if self._stage(found) < Stage.DUE:
+                    self._adopt(found)
+                    return found, False
+            return self._grant(deadline), True
+
+    def _grant(self, deadline: Optional[Deadline]) -> Held:
         """Ask the token service; keep the token in memory and in the file."""
         url, body = self._settings.grant_url(), self._settings.grant_body()
         path, binding = self._settings.token_path(), self._settings.binding()
         self._redact.learn(*self._settings.secrets())
-        self._time_left()
-        pause = self._grants.left()
-        if pause > 0:
-            raise TokenError(
-                f"no token: the last attempt failed, the next one is in {pause:.1f} s"
-                f" ({self._reason})"
-            )
+        self._time_left(deadline)
         # before the request, so that the token never seems to live longer than it does
         start, wall = self._clock.monotonic(), self._clock.time()
         try:
-            reply = self._grant_request.request(url, body)
+            reply = self._grant_request.request(url, body, deadline or self._transport.deadline())
         except TokenError as exc:
-            self._grants.failed()
-            self._reason = str(exc)
+            self._failed(exc, binding)
             raise
-        self._grants.succeeded()
+        self._failures.succeeded()
+        self._refusals.succeeded()
         lifetime = number(reply["expires_in"]) or 0.0
-        held = _Held(reply["id_token"], start + lifetime, lifetime)
-        with self._state:
-            self._held = held
+        held = Held(reply["id_token"], start + lifetime, lifetime)
+        self._adopt(held)
         logger.info("token obtained, valid for %.0f s", lifetime)
         if path is not None:
-            write_token_file(path, {**reply, "expires_at": wall + lifetime, BINDING_KEY: binding})
+            content = {**reply, "expires_at": wall + lifetime, BINDING_KEY: binding}
+            ahead = self._transport.server_time.ahead()
+            if ahead is not None:
+                content[AHEAD_KEY] = round(ahead, 1)
+            write_token_file(path, content)
+            self._file_state = file_state(path)
         return held
 
-    def _from_file(self) -> Optional[_Held]:
+    def _check_pause(self) -> None:
+        pause = self._pause_left()
+        if pause > 0:
+            error = TokenError(
+                f"no token: the last attempt failed, the next one is in {pause:.1f} s"
+                f" ({self._reason})"
+            )
+            error.episode = self._episode
+            error.retry_in = None if self._refusals.left() > 0 else pause
+            raise error
+
+    def _failed(self, exc: TokenError, binding: str) -> None:
+        self._reason = str(exc)
+        self._episode = object()
+        if isinstance(exc, TokenCommandError) and exc.permanent:
+            self._refused_binding = binding
+            self._refusals.failed()
+            exc.retry_in = None
+        else:
+            self._failures.failed(at_least=exc.retry_in or 0.0)
+            exc.retry_in = self._failures.left()
+
+    def _from_file(self) -> Optional[Held]:
         path = self._settings.token_path()
         binding = self._settings.binding() if path is not None else ""
         self._file_was_read = True
-        content = None if path is None else read_token_file(path)
+        if path is None:
+            return None
+        self._file_state = file_state(path)
+        content = read_token_file(path)
         if content is None:
             return None
-        token, ends = content.get("id_token"), number(content.get("expires_at"))
-        self._redact.learn_token(token, content.get("access_token"))
-        if not isinstance(token, str) or not is_usable(token) or ends is None:
+        self._redact.learn_token(content.get("id_token"), content.get("access_token"))
+        ahead = number(content.get(AHEAD_KEY)) or 0.0
+        held = from_file(content, self._clock, self._transport.server_time, ahead)
+        if held is None:
             logger.warning(
                 "token file %s has no usable `id_token` and `expires_at`: a new token is obtained",
                 path,
@@ -263,10 +363,8 @@ class Token:
         if content.get(BINDING_KEY, binding) != binding:
             logger.info("token file %s is of another configuration: a new token is obtained", path)
             return None
-        lifetime = number(content.get("expires_in")) or math.inf
-        # no more than a whole life is left, whatever the clock was set to since
-        left = min(ends - self._clock.time(), lifetime)
+        left = held.left(self._clock, self._transport.server_time)
         if left <= 0:
             return None
         logger.debug("token taken from the file, valid for %.0f s", left)
-        return _Held(token, self._clock.monotonic() + left, lifetime)
+        return held

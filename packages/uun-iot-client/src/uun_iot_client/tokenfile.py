@@ -10,12 +10,14 @@ from typing import Any, Dict, Mapping, Optional
 from uun_iot_core.files import atomic_write
 from uun_iot_core.logs import get_logger
 
-__all__ = ["BINDING_KEY", "read_token_file", "write_token_file"]
+__all__ = ["AHEAD_KEY", "BINDING_KEY", "file_state", "read_token_file", "write_token_file"]
 
 logger = get_logger(__name__)
 
 #: What a token is good for, as a hash. Files of older programs do not have it.
 BINDING_KEY = "uunIotBinding"
+#: How many seconds the server's clock was ahead of the device's when the file was written.
+AHEAD_KEY = "uunIotServerAhead"
 
 _LIMIT = 1 << 20  # bytes; a token file has about two thousand
 _MODE = 0o600
@@ -40,6 +42,19 @@ def _read(path: str) -> bytes:
     if len(content) > _LIMIT:
         raise OSError("it is too big for a token file")
     return content
+
+
+def file_state(path: str) -> object:
+    """Return what differs once the file was written, by whatever process.
+
+    Args:
+        path: the file.
+    """
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return found.st_ino, found.st_mtime_ns, found.st_size
 
 
 def read_token_file(path: str) -> Optional[Dict[str, Any]]:

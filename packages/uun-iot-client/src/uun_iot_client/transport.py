@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
+import math
 import os
-import ssl
 import sys
 import threading
-from datetime import datetime, timezone
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Mapping, Optional, Tuple, Type
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 
 from uun_iot_core._version import __version__
 from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
-from .calls import Calls, tracked
+from .calls import Call, Calls
+from .deadline import Deadline, Timeouts
 from .errors import gateway_stopping
+from .failures import ended, failure
+from .pool import bearer_auth, new_session
 from .redact import Redactor
+from .servertime import ServerTime
 
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["CONNECT_TIMEOUT", "READ_TIMEOUT", "USER_AGENT", "Transport", "post"]
+__all__ = ["REPLY_LIMIT", "USER_AGENT", "Transport", "post"]
 
-#: Seconds to wait for a connection, and for each part of a reply.
-CONNECT_TIMEOUT = 10.0
-READ_TIMEOUT = 30.0
+#: Bytes; bigger replies are errors. A page that never ends must not fill a device's memory.
+REPLY_LIMIT = 128 << 20
 
 USER_AGENT = f"uun-iot/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
-
-_REDIRECTS = 5
-# Connections kept to one host; more than this may be open at a time, and are closed after use.
-_POOL_SIZE = 32
-_CERT_NOT_YET_VALID, _CERT_EXPIRED = 9, 10  # X509_V_ERR_* of OpenSSL
 
 
 def post(url: str, data: Any = None, json: Any = None, **kwargs: Any) -> requests.Response:
@@ -52,120 +47,67 @@ def post(url: str, data: Any = None, json: Any = None, **kwargs: Any) -> request
     return requests.post(url, data=data, json=json, **kwargs)
 
 
-def _origin(url: str) -> Tuple[str, Optional[str], int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or 443
-
-
-@lru_cache(maxsize=None)
-def _session_class() -> Type[requests.Session]:
-    from http.cookiejar import DefaultCookiePolicy
-
-    import requests
-    from requests.adapters import BaseAdapter, HTTPAdapter
-
-    def track(manager: Any) -> None:
-        classes = manager.pool_classes_by_scheme
-        manager.pool_classes_by_scheme = {**classes, "https": tracked(classes["https"])}
-
-    class TrackedAdapter(HTTPAdapter):
-        """Its connections, also those by a proxy, know the call that uses them."""
-
-        def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
-            super().init_poolmanager(*args, **kwargs)
-            track(self.poolmanager)
-
-        def proxy_manager_for(self, proxy: str, **proxy_kwargs: Any) -> Any:
-            is_new = proxy not in self.proxy_manager
-            manager = super().proxy_manager_for(proxy, **proxy_kwargs)
-            if is_new:
-                track(manager)
-            return manager
-
-    class PooledSession(requests.Session):
-        """HTTPS only, no cookies, no .netrc, and the bearer stays with its host."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.adapters.clear()
-            self.mount(
-                "https://",
-                TrackedAdapter(pool_connections=4, pool_maxsize=_POOL_SIZE, max_retries=0),
-            )
-            self.max_redirects = _REDIRECTS
-            # a jar that took cookies in would be shared by all threads
-            self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-
-        def get_adapter(self, url: Any) -> BaseAdapter:
-            if not str(url).lower().startswith("https://"):
-                raise requests.exceptions.InvalidSchema(
-                    "only HTTPS is spoken; a request, or a redirect, led to another scheme"
-                )
-            return super().get_adapter(url)
-
-        def rebuild_auth(self, prepared_request: Any, response: requests.Response) -> None:
-            # stricter than requests (it follows to a subdomain's port), and without .netrc
-            if _origin(str(response.request.url)) != _origin(prepared_request.url):
-                prepared_request.headers.pop("Authorization", None)
-
-    return PooledSession
-
-
-@lru_cache(maxsize=None)
-def _auth_class() -> Type[Any]:
-    from requests.auth import AuthBase
-
-    class Bearer(AuthBase):
-        """Sets the bearer, or none; being there, it keeps .netrc and the URL from setting one."""
-
-        def __init__(self, token: Optional[str]) -> None:
-            self._token = token
-
-        def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-            if self._token is not None:
-                request.headers["Authorization"] = f"Bearer {self._token}"
-            return request
-
-    return Bearer
-
-
 class Transport:
     """Sends requests over pooled connections, safely from many threads.
 
     Args:
-        clock: measures the time that is left while the gateway stops.
+        clock: measures deadlines, and the time that is left while the gateway stops.
         redact: hides secrets in the texts of errors.
+        timeouts: of each request; its deadline is that of a call that has no other.
+        reply_limit: bytes; bigger replies are errors.
+
+    Attributes:
+        server_time: learnt from the replies.
     """
 
-    def __init__(self, clock: Clock, redact: Redactor) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        redact: Redactor,
+        timeouts: Timeouts = Timeouts(),  # noqa: B008  # immutable
+        reply_limit: int = REPLY_LIMIT,
+    ) -> None:
         self._clock = clock
         self._redact = redact
+        self._timeouts = timeouts
+        self._reply_limit = reply_limit
         self._lock = threading.Lock()
         self._session: Optional[requests.Session] = None
         self._session_pid = 0
         self._grace_ends: Optional[float] = None  # None: the gateway is not stopping
-        self._calls = Calls()
+        self._stops = threading.Event()
+        self._calls = Calls(clock)
+        self.server_time = ServerTime(clock)
 
     def __repr__(self) -> str:
         return "Transport()"
 
+    # -- a gateway that stops
+
     def gateway_stopping(self, grace: float) -> None:
         """Refuse new requests; stop handlers may make some for a while.
 
-        Those that have not ended by then are ended by force, and `READ_TIMEOUT` later those
+        Those that have not ended by then are ended by force, and the read time-out later those
         that were under way before.
 
         Args:
             grace: for how long, seconds.
         """
         self._grace_ends = self._clock.monotonic() + grace
-        self._calls.end_later(grace, READ_TIMEOUT)
+        self._stops.set()
+        self._calls.end_later(grace, self._timeouts.read)
 
     def gateway_stopped(self) -> None:
         """Take requests again, and close idle connections."""
         self._grace_ends = None
+        self._stops.clear()
         self._calls.go_on()
         self.close()
+
+    @property
+    def is_stopping(self) -> bool:
+        """Whether the gateway stops."""
+        return self._grace_ends is not None
 
     def close(self) -> None:
         """Close idle connections; a later request opens new ones."""
@@ -174,143 +116,155 @@ class Transport:
         if session is not None and self._session_pid == os.getpid():
             session.close()
 
-    def time_left(self) -> Optional[float]:
-        """Return seconds within which this thread's requests must end, None if unlimited.
+    # -- time
+
+    def deadline(self, seconds: Optional[float] = None) -> Deadline:
+        """Return the deadline of a call that begins now.
+
+        Args:
+            seconds: that it may take; those of `Timeouts` if None.
+        """
+        return Deadline(self._clock, self._timeouts.deadline if seconds is None else seconds)
+
+    def time_left(self, deadline: Optional[Deadline] = None) -> float:
+        """Return seconds within which this thread's requests must end, infinity if unlimited.
+
+        Args:
+            deadline: that of the call.
 
         Raises:
             requests.ConnectionError: the gateway is stopping; this thread may make none.
         """
+        left = math.inf if deadline is None else deadline.left()
         ends = self._grace_ends
         if ends is None:
-            return None
-        left = ends - self._clock.monotonic()
-        if left <= 0 or current_event() is not EventType.STOP:
+            return left
+        grace = ends - self._clock.monotonic()
+        if grace <= 0 or current_event() is not EventType.STOP:
             raise gateway_stopping()
-        return left
+        return min(left, grace)
 
-    def timeouts(self) -> Tuple[float, float]:
+    def timeouts(self, deadline: Deadline) -> Tuple[float, float]:
         """Return the time-outs (connect, read) of a request begun now, in seconds.
+
+        Args:
+            deadline: that of the call.
 
         Raises:
             requests.ConnectionError: the gateway is stopping.
         """
-        left = self.time_left()
-        if left is None:
-            return CONNECT_TIMEOUT, READ_TIMEOUT
-        return min(CONNECT_TIMEOUT, left), min(READ_TIMEOUT, left)
+        left = max(self.time_left(deadline), 0.001)
+        return min(self._timeouts.connect, left), min(self._timeouts.read, left)
 
-    def _timeout(self) -> Any:
-        left = self.time_left()
-        if left is None:
-            return CONNECT_TIMEOUT, READ_TIMEOUT
-        from requests.adapters import TimeoutSauce  # type: ignore[attr-defined]  # the stubs omit it
+    def pause(self, seconds: float) -> None:
+        """Wait between two attempts.
 
-        # both together, unlike a pair
-        return TimeoutSauce(total=left, connect=CONNECT_TIMEOUT, read=READ_TIMEOUT)
+        Args:
+            seconds: for how long.
+
+        Raises:
+            requests.ConnectionError: the gateway is stopping; this thread may make no requests.
+        """
+        # while the gateway stops, only stop handlers get here, for their few seconds
+        event = threading.Event() if self._stops.is_set() else self._stops
+        event.wait(seconds)
+        self.time_left()
+
+    # -- requests
 
     def _pool(self) -> requests.Session:
         with self._lock:
             # a forked child must not write into the connections of its parent
             if self._session is None or self._session_pid != os.getpid():
-                self._session, self._session_pid = _session_class()(), os.getpid()
+                self._redact.guard_logs()
+                self._session, self._session_pid = new_session(self._reply_limit), os.getpid()
             return self._session
 
     def request(
         self,
         method: str,
         url: str,
-        body: Any,
+        body: Callable[[], Any],
         headers: Mapping[str, str],
         bearer: Optional[str] = None,
+        *,
+        deadline: Optional[Deadline] = None,
+        repeatable: bool = True,
+        idempotent: bool = False,
     ) -> requests.Response:
         """Send one request and return the reply, whatever its status, its body read.
 
-        Only a GET follows redirects.
+        Only a GET follows redirects. Where a kept connection turns out to be dead, the request
+        is sent once more on a new one, if the server has certainly not received it, or may
+        receive it twice.
 
         Args:
             method: ``GET`` or ``POST``.
             url: where to.
-            body: bytes, or an object that `requests` reads them from.
+            body: makes what to send, from its beginning: bytes, or an object that `requests`
+                reads them from.
             headers: without ``Authorization``.
             bearer: the token, if any.
+            deadline: that of the call; that of `Timeouts` if None.
+            repeatable: whether ``body`` can be called a second time.
+            idempotent: whether the server may receive it twice.
 
         Raises:
             requests.RequestException: there is no reply.
         """
-        timeout = self._timeout()
-        failure: Optional[requests.RequestException] = None
-        with self._calls.under_way() as call:
+        deadline = self.deadline() if deadline is None else deadline
+        arguments = {"headers": dict(headers), "auth": bearer_auth(bearer)}
+        response, call, error = self._once(method, url, body, arguments, deadline, fresh=False)
+        if _is_stale(call, error) and repeatable and (idempotent or not call.may_have_arrived):
+            response, call, error = self._once(method, url, body, arguments, deadline, fresh=True)
+        if call.ended:  # a reply too: a connection's end may pass for the end of headers or body
+            error = ended(call, url, deadline.seconds, self._redact)
+        if error is not None:
+            # here, not within `except`: the causes would be printed with what they hold
+            raise error
+        assert response is not None  # there is one of the two
+        self.server_time.note(response.headers.get("Date"))
+        return response
+
+    def _once(
+        self,
+        method: str,
+        url: str,
+        body: Callable[[], Any],
+        arguments: Mapping[str, Any],
+        deadline: Deadline,
+        *,
+        fresh: bool,
+    ) -> Tuple[Optional[requests.Response], Call, Optional[requests.RequestException]]:
+        from requests.adapters import TimeoutSauce  # type: ignore[attr-defined]  # the stubs omit it
+
+        left = max(self.time_left(deadline), 0.001)
+        timeouts = self._timeouts
+        # all together, unlike a pair
+        timeout = TimeoutSauce(
+            total=None if left == math.inf else left, connect=timeouts.connect, read=timeouts.read
+        )
+        content = body()
+        with self._calls.under_way(
+            left, fresh=fresh, send_timeout=min(timeouts.read, left)
+        ) as call:
             try:
                 response = self._pool().request(
                     method,
                     url,
-                    data=body,
-                    headers=dict(headers),
-                    auth=_auth_class()(bearer),
+                    data=content,
                     timeout=timeout,
                     allow_redirects=method == "GET",
+                    **arguments,
                 )
             # requests lets errors of ssl, urllib3 and of bad redirects through as they are
             except Exception as exc:
-                failure = self._failure(exc, url)
-        if call.ended:  # a reply too: a connection's end may pass for the end of headers or body
-            failure = self._ended(url)
-        if failure is None:
-            return response
-        # here, not within `except`: the causes would be printed with what they hold
-        raise failure
-
-    def _ended(self, url: str) -> requests.RequestException:
-        import requests
-
-        return requests.ConnectionError(
-            self._redact(
-                f"{urlsplit(url).netloc}: ConnectionError: the request was ended because the"
-                " gateway stops, and its reply had not come in time"
-            )
-        )
-
-    def _failure(self, exc: Exception, url: str) -> requests.RequestException:
-        """Return an error of the same type that says what happened, in one line."""
-        import requests
-
-        if isinstance(exc, requests.RequestException):
-            cls = type(exc)
-        elif isinstance(exc, ssl.SSLError):
-            cls = requests.exceptions.SSLError
-        elif isinstance(exc, OSError):
-            cls = requests.ConnectionError
-        else:
-            cls = requests.RequestException
-        where = urlsplit(url).netloc
-        return cls(self._redact(f"{where}: {cls.__name__}: {_reason(exc)}"))
+                return None, call, failure(exc, call, url, self._redact)
+        return response, call, None
 
 
-def _root(exc: BaseException) -> BaseException:
-    """Return what is at the bottom of an error: mostly the `OSError` of a socket."""
-    seen = {id(exc)}
-    while True:
-        # not `__context__`: that may be what the caller was handling
-        held = (getattr(exc, "reason", None), *exc.args, exc.__cause__)
-        inner = [each for each in held if isinstance(each, BaseException) and id(each) not in seen]
-        if not inner:
-            return exc
-        exc = inner[0]
-        seen.add(id(exc))
+def _is_stale(call: Call, error: Optional[Exception]) -> bool:
+    import requests
 
-
-def _reason(exc: BaseException) -> str:
-    root = _root(exc)
-    if isinstance(root, ssl.SSLCertVerificationError):
-        now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
-        if root.verify_code == _CERT_NOT_YET_VALID:
-            return (
-                f"the server's certificate is not yet valid by this device's date {now}:"
-                " is its clock set?"
-            )
-        if root.verify_code == _CERT_EXPIRED:
-            return f"the server's certificate has expired by this device's date {now}"
-        return f"the server's certificate is not accepted: {root.verify_message}"
-    if isinstance(root, OSError):
-        return str(root) or type(root).__name__
-    return type(root).__name__  # parsers of HTTP quote what they read
+    # a time-out is another thing: the server may be slow, and again take as long
+    return call.was_stale and error is not None and not isinstance(error, requests.Timeout)

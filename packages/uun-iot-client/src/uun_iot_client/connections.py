@@ -1,0 +1,118 @@
+"""Connections that know the call which uses them, and pools that do not trust old ones."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from functools import lru_cache
+from typing import Any, Optional, Type
+
+from .calls import Call, Progress, current_call
+
+__all__ = ["IDLE_LIMIT", "tracked"]
+
+#: Seconds after which an idle connection is not used again. Servers and balancers close theirs
+#: after 60 to 75, and mobile networks forget some without a word: a request sent at that very
+#: moment would be lost.
+IDLE_LIMIT = 50.0
+
+
+@lru_cache(maxsize=None)
+def tracked(pool_class: Type[Any]) -> Type[Any]:
+    """Return a class of connection pools of urllib3, with connections that know their call.
+
+    Args:
+        pool_class: the class it derives from, that of a proxy perhaps.
+    """
+    connection_class: Any = pool_class.ConnectionCls
+
+    class TrackedConnection(connection_class):  # type: ignore[misc]  # a class given at run time
+        """A connection that the call using it can be ended by."""
+
+        call: Optional[Call] = None
+        #: whether it has carried a request already
+        used = False
+        #: since when it waits in the pool, in seconds of the client's clock
+        idle_since = 0.0
+        _handle: Optional[socket.socket] = None
+
+        def _new_conn(self) -> Any:
+            if self.call is not None:  # once more in one call
+                self.call.release(self)
+            sock = super()._new_conn()
+            try:
+                # A descriptor of its own, which nobody else closes: that of `sock` passes to
+                # the TLS layer before its handshake, and lives as long as a reply is read.
+                self._handle = socket.socket(
+                    sock.family, sock.type, sock.proto, socket.dup(sock.fileno())
+                )
+                self._take()
+            except BaseException:
+                sock.close()
+                raise
+            self.used = False
+            return sock
+
+        def request(self, *args: Any, **kwargs: Any) -> Any:
+            call = self._take()
+            if call is None:
+                return super().request(*args, **kwargs)
+            call.reused, self.used = self.used, True
+            call.progress = Progress.BEGUN
+            if self.sock is not None:
+                # else that of connecting would hold for the parts of a body, too
+                self.sock.settimeout(call.send_timeout)
+            result = super().request(*args, **kwargs)
+            call.progress = Progress.SENT
+            return result
+
+        def getresponse(self) -> Any:
+            response = super().getresponse()
+            if self.call is not None:
+                self.call.progress = Progress.ANSWERED
+            return response
+
+        def _take(self) -> Optional[Call]:
+            call = current_call()
+            if call is not None:
+                call.take(self)
+            return call
+
+        def close(self) -> None:
+            super().close()
+            if self.call is None:  # else the reply may still be read: the call's end closes it
+                self.close_handle()
+
+        def close_handle(self) -> None:
+            handle, self._handle = self._handle, None
+            if handle is not None:
+                handle.close()
+
+        def shut_down(self) -> None:
+            if self._handle is not None:
+                with contextlib.suppress(OSError):  # the server has closed it
+                    self._handle.shutdown(socket.SHUT_RDWR)
+
+    class TrackedPool(pool_class):  # type: ignore[misc]  # a class given at run time
+        """A pool whose idle connections are of no call."""
+
+        ConnectionCls = TrackedConnection
+
+        def _get_conn(self, timeout: Optional[float] = None) -> Any:
+            conn = super()._get_conn(timeout)
+            if getattr(conn, "used", False) and conn.sock is not None:
+                call = current_call()
+                if call is not None and (
+                    call.fresh or call.clock.monotonic() - conn.idle_since > IDLE_LIMIT
+                ):
+                    conn.close()  # it is opened again when it is used
+            return conn
+
+        def _put_conn(self, conn: Any) -> None:
+            call = getattr(conn, "call", None)
+            if call is not None:
+                conn.idle_since = call.clock.monotonic()
+                call.release(conn)  # before another call can take it
+            super()._put_conn(conn)
+
+    return TrackedPool

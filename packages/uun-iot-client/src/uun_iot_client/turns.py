@@ -1,0 +1,115 @@
+"""Turns between processes: one at a time asks for the token that all of them share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from typing import Callable, Iterator, Optional, Set
+
+try:
+    import fcntl
+except ImportError:  # Windows: no flock; each process then asks for a token of its own
+    fcntl = None  # type: ignore[assignment]  # the module is absent, not None, elsewhere
+
+__all__ = ["turn"]
+
+_POLL = 0.05  # seconds between two looks: a lock cannot be waited for with a time-out
+
+# Locks of this process; a forked child must not hold on to them.
+_held: Set[int] = set()
+_forks_watched = False
+
+
+def _let_go_in_child() -> None:
+    for fd in list(_held):
+        with contextlib.suppress(OSError):
+            os.close(fd)
+    _held.clear()
+
+
+def _watch_forks() -> None:
+    global _forks_watched
+    if not _forks_watched and hasattr(os, "register_at_fork"):
+        _forks_watched = True
+        os.register_at_fork(after_in_child=_let_go_in_child)
+
+
+@contextlib.contextmanager
+def turn(path: str, seconds: float, pause: Callable[[float], None]) -> Iterator[bool]:
+    """Hold the turn for a file within the block, if it comes in time.
+
+    The lock dies with the process, whatever kills it. It is a file beside, which is there only
+    while somebody has the turn or waits for it.
+
+    Args:
+        path: the file.
+        seconds: to wait for the turn; 0 to take it only if nobody has it.
+        pause: waits for so many seconds, or raises if this must not be waited for any longer.
+
+    Yields:
+        False if another process has the turn; True if none has, and also where no lock can be
+        made (a directory without rights, a file system without locks).
+    """
+    lock = _lock_of(path)
+    ends = time.monotonic() + seconds
+    fd: Optional[int] = None
+    try:
+        while True:
+            try:
+                fd = None if lock is None else _try(lock)
+                break
+            except BlockingIOError:
+                left = ends - time.monotonic()
+                if left <= 0:
+                    yield False
+                    return
+                pause(min(_POLL, left))
+        yield True
+    finally:
+        if fd is not None:
+            # removed before it is let go: whoever waits for it notices, and makes a new one
+            with contextlib.suppress(OSError):
+                os.unlink(str(lock))
+            _held.discard(fd)
+            os.close(fd)
+
+
+def _lock_of(path: str) -> Optional[str]:
+    """Return the path of the lock, its directory made; None where there can be none."""
+    if fcntl is None:
+        return None
+    try:
+        directory, name = os.path.split(os.path.realpath(path))
+        os.makedirs(directory, exist_ok=True)
+    except (OSError, ValueError):
+        return None
+    return os.path.join(directory, f".{name}.lock")
+
+
+def _try(lock: str) -> Optional[int]:
+    """Return the descriptor of the lock; None where there can be none.
+
+    Raises:
+        BlockingIOError: another has it.
+    """
+    while True:
+        try:
+            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+        except OSError:
+            return None
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.stat(lock), os.fstat(fd)):
+                _watch_forks()
+                _held.add(fd)
+                return fd
+        except FileNotFoundError:
+            pass  # it was removed by the one before, who let go of it just now
+        except BlockingIOError:
+            os.close(fd)
+            raise
+        except OSError:
+            os.close(fd)
+            return None
+        os.close(fd)
