@@ -150,10 +150,10 @@ def test_others_use_the_token_while_one_refreshes_it(
 
 
 def test_many_threads_without_a_token_ask_for_one(client: UuAppClient, uuapp: Sandbox) -> None:
-    results = at_once(16, lambda: client.get(COMMAND))
-    assert [exc for _, exc in results] == [None] * 16
+    results = at_once(64, lambda: client.get(COMMAND))
+    assert [exc for _, exc in results] == [None] * 64
     assert uuapp.grants == 1
-    assert len(uuapp.received(COMMAND)) == 16
+    assert len(uuapp.received(COMMAND)) == 64
 
 
 def test_many_threads_with_an_expired_token_ask_for_one(
@@ -161,7 +161,7 @@ def test_many_threads_with_an_expired_token_ask_for_one(
 ) -> None:
     client = UuAppClient(config, clock=clock)
     clock.advance(LIFE + 1)
-    refreshed = at_once(16, client.refresh_token)
+    refreshed = at_once(64, client.refresh_token)
     assert refreshed.count(True) == 1
     assert uuapp.grants == 2
 
@@ -171,8 +171,8 @@ def test_many_threads_with_a_revoked_token_ask_for_one(
 ) -> None:
     client = UuAppClient(config)
     uuapp.revoke_tokens()
-    results = at_once(16, lambda: client.post(COMMAND, {}))
-    assert [exc for _, exc in results] == [None] * 16
+    results = at_once(64, lambda: client.post(COMMAND, {}))
+    assert [exc for _, exc in results] == [None] * 64
     assert uuapp.grants == 2
 
 
