@@ -29,7 +29,12 @@ def run(
 ) -> "subprocess.CompletedProcess[str]":
     module = [sys.executable, "-W", "error", "-m", "uun_iot_client"]
     return subprocess.run(
-        [*(program or module), *arguments], cwd=cwd, input=stdin, capture_output=True, text=True, timeout=60
+        [*(program or module), *arguments],
+        cwd=cwd,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import logging
 import traceback
 from typing import Any, Callable, Dict, Iterator, List, Tuple
@@ -11,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.sandbox import Reply, Sandbox
-from uun_iot_client import TokenError, UuAppClient, UuCmdSession, transport
+from uun_iot_client import RetryPolicy, TokenError, UuAppClient, UuCmdSession, transport
 from uun_iot_client.redact import HIDDEN, Redactor
 from uun_iot_core.clock import ManualClock
 
@@ -55,6 +56,7 @@ def texts_of(exc: BaseException) -> List[str]:
     inner: Any = exc
     while inner is not None:  # also causes that a traceback does not show
         found += [str(inner), repr(inner), repr(inner.args)]
+        found += [repr(getattr(inner, name, None)) for name in ("entries", "codes", "error_map")]
         inner = inner.__cause__ or inner.__context__
     return found
 
@@ -83,7 +85,7 @@ class Tour:
 
     def run(self, **arguments: Any) -> None:
         clock = ManualClock()
-        arguments["read_timeout"] = 0.2
+        arguments["read_timeout"] = 0.1
         lazy = UuAppClient(self.config, refresh_token_on_init=False, clock=clock, **arguments)
         session = UuCmdSession(lazy, COMMAND)
         dto = {"secret": PAYLOAD}
@@ -97,13 +99,19 @@ class Tour:
             lambda: lazy.get_ignore_http_err(COMMAND, dto),
             lambda: lazy.post_ignore_http_err(COMMAND, dto),
             lambda: lazy.custom_request(self._custom(lazy), dto),
+            lambda: len(lazy.command(COMMAND, dto)),
+            lambda: len(list(lazy.pages(COMMAND, dto))),
+            lambda: lazy.get(COMMAND, dto, retry=RetryPolicy(2, backoff=0.0, deadline=0.5)),
+            lambda: lazy.post(COMMAND, dto, deadline=0.05),
         )
         for call in calls:
             self._try(call)
             clock.advance(61)  # past pauses after failed grants
+        for _ in range(7):  # enough to open the breaker
+            self._try(lambda: lazy.get(COMMAND, dto))
         self._try(lambda: UuAppClient(self.config, **arguments))
         held = (lazy, session, lazy._token, lazy._token._held, lazy._settings, lazy._redact)
-        for each in (*held, lazy._transport):
+        for each in (*held, lazy._transport, lazy._exchange, lazy._breaker, lazy._retry):
             self.texts += [repr(each), str(each)]
         lazy.close()
 
@@ -143,8 +151,28 @@ def fault(kind: str, **arguments: Any) -> Callable[[Sandbox], object]:
     return lambda uuapp: uuapp.faults.add(kind, **arguments)
 
 
+def unparsable(uuapp: Sandbox) -> None:
+    """Repeat the token in a header that cannot be parsed, which the HTTP library quotes."""
+    handle = uuapp.uuapp.handle
+
+    def repeating(request: Any) -> Any:
+        outcome = handle(request)
+        token = request.headers.get("authorization", "no token")
+        headers = {"X-Odd": f"1\r\nwithout a colon {token.split()[-1]}"}
+        return dataclasses.replace(
+            outcome, reply=dataclasses.replace(outcome.reply, headers=headers)
+        )
+
+    uuapp.uuapp.handle = repeating  # type: ignore[method-assign]  # what this server does
+
+
 def wrong_certificate(uuapp: Sandbox) -> None:
     uuapp.use_certificate("foreign_ca")
+    uuapp.drop_connections()
+
+
+def expired_certificate(uuapp: Sandbox) -> None:
+    uuapp.use_certificate("expired")
     uuapp.drop_connections()
 
 
@@ -172,11 +200,24 @@ SITUATIONS: Dict[str, Callable[[Sandbox], object]] = {
     "repeated with 200": lambda uuapp: echo(uuapp, 200),
     "repeated by the command": lambda uuapp: echo(uuapp, 401, grants=False),
     "bad tokens": bad_tokens,
+    "headers that cannot be parsed": unparsable,
+    "busy": fault("status", status=429, retry_after=0),
+    "trickling": fault("slow", command=COMMAND, chunk_size=300, seconds=0.02),
+    "expired certificate": expired_certificate,
+    "HTTP/1.0": fault("http10"),
+    "huge": fault("reply", command=COMMAND, body=b" " * 300_000),
 }
 
 
-@pytest.mark.parametrize("situation", SITUATIONS)
-@pytest.mark.parametrize("opaque", [False, True], ids=["JWT", "opaque"])
+#: where it may matter that a token has no form that gives it away
+OPAQUE = ["all is well", "revoked", "reset", "refused always", "headers that cannot be parsed",
+          "repeated with 400", "repeated with 200", "repeated by the command"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "situation, opaque",
+    [*((each, False) for each in SITUATIONS), *((each, True) for each in OPAQUE)],
+)
 def test_no_secret_appears_anywhere(
     uuapp: Sandbox,
     config: Dict[str, Any],
@@ -199,6 +240,21 @@ def test_no_secret_appears_anywhere(
     for secret in uuapp.secrets:
         assert [text for text in texts if secret in text] == []
     assert [text for text in texts if PAYLOAD in text] == []
+
+
+def test_the_http_library_does_quote_what_is_hidden(
+    uuapp: Sandbox, config: Dict[str, Any], log: Everything
+) -> None:
+    unparsable(uuapp)
+    client = UuAppClient(config)
+    assert client.get(COMMAND)[1] is None
+    lines = [line for line in log.lines if "without a colon" in line and COMMAND in line]
+    assert lines and all(f"without a colon {HIDDEN}" in line for line in lines)
+    client.close()
+    redactors = len(logging.getLogger("urllib3.connection").filters)
+    del client
+    gc.collect()
+    assert len(logging.getLogger("urllib3.connection").filters) < redactors
 
 
 def careless(url: str, **arguments: Any) -> requests.Response:
