@@ -8,6 +8,7 @@ from typing import Dict, List
 
 #: name on the command line: module that has `main(arguments) -> exit status`
 BENCHMARKS: Dict[str, str] = {
+    "client": "benchmarks.client.command",
     "storage": "benchmarks.storage.command",
 }
 

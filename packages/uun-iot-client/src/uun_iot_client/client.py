@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import threading
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, Optional, Union
 
 from uun_iot_core.clock import SYSTEM_CLOCK, Clock
@@ -12,7 +11,7 @@ from uun_iot_core.logs import get_logger
 
 from .body import Body, EncoderBody, FormBody, JsonBody, is_encoder
 from .breaker import BREAKER_FAILURES, Breaker
-from .deadline import Timeouts
+from .deadline import check_seconds, check_whole, chosen_timeouts
 from .errors import CommandError
 from .exchange import Command, Exchange, Result
 from .paging import pages
@@ -109,14 +108,14 @@ class UuAppClient:
             raise ValueError(f"token_leeway must be seconds, 0 or more, got {token_leeway!r}")
         self._settings = Settings(config)
         network = self._settings.network()
-        timeouts = _timeouts(network, connect_timeout, read_timeout, deadline)
+        timeouts = chosen_timeouts(network, connect_timeout, read_timeout, deadline)
         if retry is None:
             retry = RetryPolicy(network["attempts"]) if "attempts" in network else ONE_ATTEMPT
         self._retry = retry
         if breaker_failures is None:
             breaker_failures = network.get("breakerFailures", BREAKER_FAILURES)
-        _whole("breaker_failures", breaker_failures, 0)
-        _whole("reply_limit", reply_limit, 1)
+        check_whole("breaker_failures", breaker_failures, 0)
+        check_whole("reply_limit", reply_limit, 1)
         self._breaker = Breaker(clock, breaker_failures)
         self._redact = Redactor()
         self._redact.learn(*self._settings.secrets())
@@ -463,20 +462,9 @@ class UuAppClient:
         idempotent: bool = False,
     ) -> Result:
         if deadline is not None:
-            _seconds("deadline", deadline, math.inf)
+            check_seconds("deadline", deadline, math.inf)
         command = Command(method, uucmd, body, check, retry or self._retry, deadline, idempotent)
         return self._exchange.send(command, log_level)
-
-
-def _seconds(name: str, value: Any, limit: float = threading.TIMEOUT_MAX) -> float:
-    """Return a number of seconds over 0.
-
-    Raises:
-        ValueError: it is none.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= limit:
-        raise ValueError(f"{name} must be seconds, over 0, got {value!r}")
-    return float(value)
 
 
 def _ignoring_http_errors(result: Result) -> requests.Response:
@@ -485,27 +473,3 @@ def _ignoring_http_errors(result: Result) -> requests.Response:
         raise exc
     assert response is not None  # a CommandError is about a reply
     return response
-
-
-def _whole(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
-
-
-def _timeouts(
-    network: Dict[str, Any],
-    connect: Optional[float],
-    read: Optional[float],
-    deadline: Optional[float],
-) -> Timeouts:
-    """Return what arguments say, else the configuration, else the defaults."""
-    usual = Timeouts()
-    return Timeouts(
-        network.get("connectTimeout", usual.connect)
-        if connect is None
-        else _seconds("connect_timeout", connect),
-        network.get("readTimeout", usual.read) if read is None else _seconds("read_timeout", read),
-        network.get("deadline", usual.deadline)
-        if deadline is None
-        else _seconds("deadline", deadline, math.inf),
-    )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+import threading
 from dataclasses import dataclass
-from typing import Optional
+from typing import Any, Mapping, Optional
 
 from uun_iot_core.clock import Clock
 
-__all__ = ["Deadline", "Timeouts"]
+__all__ = ["Deadline", "Timeouts", "check_seconds", "check_whole", "chosen_timeouts"]
 
 
 @dataclass(frozen=True)
@@ -58,3 +59,63 @@ class Deadline:
         return Deadline(
             self._clock, min(self.left() * share, math.inf if at_most is None else at_most)
         )
+
+
+def check_seconds(name: str, value: Any, limit: float = threading.TIMEOUT_MAX) -> float:
+    """Return a number of seconds over 0.
+
+    Args:
+        name: of the argument.
+        value: the argument.
+        limit: the longest that there may be.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= limit:
+        raise ValueError(f"{name} must be seconds, over 0, got {value!r}")
+    return float(value)
+
+
+def check_whole(name: str, value: Any, least: int) -> None:
+    """Refuse what is no whole number.
+
+    Args:
+        name: of the argument.
+        value: the argument.
+        least: the smallest that there may be.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ValueError(f"{name} must be a whole number, {least} or more, got {value!r}")
+
+
+def chosen_timeouts(
+    network: Mapping[str, Any],
+    connect: Optional[float],
+    read: Optional[float],
+    deadline: Optional[float],
+) -> Timeouts:
+    """Return what arguments say, else the configuration, else the defaults.
+
+    Args:
+        network: ``uuApp.network`` of the configuration, checked.
+        connect: the argument ``connect_timeout``.
+        read: the argument ``read_timeout``.
+        deadline: the argument ``deadline``.
+
+    Raises:
+        ValueError: an argument is no number of seconds.
+    """
+    usual = Timeouts(
+        network.get("connectTimeout", Timeouts.connect),
+        network.get("readTimeout", Timeouts.read),
+        network.get("deadline", Timeouts.deadline),
+    )
+    return Timeouts(
+        usual.connect if connect is None else check_seconds("connect_timeout", connect),
+        usual.read if read is None else check_seconds("read_timeout", read),
+        usual.deadline if deadline is None else check_seconds("deadline", deadline, math.inf),
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Set, Tuple, Union
 
@@ -89,6 +90,7 @@ class Exchange:
         self._breaker = breaker
         self._redact = redact
         self._said: Set[Any] = set()
+        self._said_lock = threading.Lock()
 
     def send(self, command: Command, log_level: int) -> Result:
         """Send a command.
@@ -141,16 +143,18 @@ class Exchange:
 
     def forget_said(self) -> None:
         """Log again what is logged once in each stop of the gateway."""
-        self._said = {each for each in self._said if each[0] is not GatewayStopping}
+        with self._said_lock:
+            self._said = {each for each in self._said if each[0] is not GatewayStopping}
 
     def _first(self, *what: Any) -> bool:
         """Return whether this is the first time; a sender may meet it at each of its entries."""
-        if what in self._said:
-            return False
-        if len(self._said) >= _SAID:
-            self._said = set()
-        self._said.add(what)
-        return True
+        with self._said_lock:
+            if what in self._said:
+                return False
+            if len(self._said) >= _SAID:
+                self._said = set()
+            self._said.add(what)
+            return True
 
     def _level(self, error: BaseException, log_level: int) -> int:
         """Return the level to log an error at: the same one again only for debugging."""

@@ -30,7 +30,6 @@ class Reply:
     Attributes:
         response: the reply.
         status: its HTTP status.
-        request_id: its ``X-Request-Id``, None if it has none.
 
     Args:
         response: the reply, its body read or readable.
@@ -43,8 +42,6 @@ class Reply:
         self._redact = redact
         self._parsed: Optional[Tuple[bool, Any]] = None
         self._entries: Optional[Tuple[ErrorEntry, ...]] = None
-        request_id = self._header("X-Request-Id")
-        self.request_id = self._clean(request_id) if request_id else None
 
     def __repr__(self) -> str:
         return f"Reply({self.summary()})"
@@ -58,6 +55,12 @@ class Reply:
         # hidden before it is cut: half a secret would not be recognised
         shown = self._redact(text.strip())[:_CODE_LENGTH]
         return "".join(char if char.isprintable() else "?" for char in shown)
+
+    @property
+    def request_id(self) -> Optional[str]:
+        """Its ``X-Request-Id``, None if it has none."""
+        request_id = self._header("X-Request-Id")
+        return self._clean(request_id) if request_id else None
 
     @property
     def content_type(self) -> str:
@@ -113,8 +116,9 @@ class Reply:
             text += ": " + ", ".join(codes[:_CODES_SHOWN])
             if len(codes) > _CODES_SHOWN:
                 text += f" and {len(codes) - _CODES_SHOWN} more"
-        if self.request_id:
-            text += f" (X-Request-Id {self.request_id})"
+        request_id = self.request_id
+        if request_id:
+            text += f" (X-Request-Id {request_id})"
         return text
 
     def error(self) -> Optional[requests.RequestException]:

@@ -1,0 +1,1 @@
+"""The client beside its published version and a bare pooled `requests.Session`."""

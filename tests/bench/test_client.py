@@ -1,0 +1,30 @@
+"""The benchmark of the client runs through, whatever it measures: no time is asserted."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+ROWS = ("get, 1 thread", "post, 1 thread", "session, 1 thread", "post, 8 threads", "first request",
+        "import")  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", ["text", "markdown"])
+def test_small_run_without_the_published_client_prints_each_row(form: str) -> None:
+    options = ["--no-peers", "--rounds", "1", "--number", "8"]
+    result = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "benchmarks", "client", *options,
+         *(["--markdown"] if form == "markdown" else [])],
+        cwd=ROOT, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    start = r"\| " if form == "markdown" else "  "
+    for row in ROWS:
+        assert re.search(rf"^{start}{row}\b.*×\)", result.stdout, re.MULTILINE), row
+    assert str(ROOT) not in result.stdout  # the tables name no machine
