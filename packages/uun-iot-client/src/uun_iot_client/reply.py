@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Tuple
 
@@ -76,7 +77,7 @@ class Reply:
         """Return whether the body is JSON, and what it holds."""
         if self._parsed is None:
             try:
-                self._parsed = True, self.response.json()
+                self._parsed = True, _parsed(self.response)
             except (ValueError, RecursionError):
                 self._parsed = False, None
         return self._parsed
@@ -174,3 +175,10 @@ class Reply:
         if self.succeeded and self.content_type and "json" not in self.content_type:
             return None  # perhaps a stream, which its caller wants to read
         return self.error()
+
+
+def _parsed(response: requests.Response) -> Any:
+    encoding = response.encoding
+    if encoding is None or encoding.lower() in ("utf-8", "utf8"):
+        return json.loads(response.content)  # which finds out the rest faster
+    return response.json()

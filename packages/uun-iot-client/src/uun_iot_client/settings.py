@@ -7,7 +7,7 @@ import json
 import math
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 
 from uun_iot_core.exceptions import ConfigError, json_type
 
@@ -18,6 +18,8 @@ __all__ = ["Settings"]
 _SECTIONS = ("uuApp", "uuThing", "oidcGrantToken")
 # A host with perhaps a port: a scheme, a path or user info would silently go elsewhere.
 _HOST = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^\s/?#@\\:\[\]]+)(:\d{1,5})?")
+_OF_URL = ("gateway", "uuAppName", "awid")
+_URLS = 64  # made ones that are kept: an application has some dozens of commands
 _NETWORK = {  # key of uuApp.network: whether it is a whole number, and its least value
     "connectTimeout": (False, 0.001),
     "readTimeout": (False, 0.001),
@@ -41,6 +43,7 @@ class Settings:
 
     def __init__(self, config: Any) -> None:
         self._config = config
+        self._urls: Dict[Tuple[Any, ...], str] = {}
         try:
             self._directory = os.getcwd()
         except OSError:  # it was deleted: relative paths lead nowhere until another is entered
@@ -127,7 +130,20 @@ class Settings:
                 f"uuCmd must be a path such as gateway/heartbeat, got {got};"
                 " see `uuApp.uuCmdList` in the configuration"
             )
-        return f"{self._base_url('uuApp')}/{uucmd.lstrip('/')}"
+        key = (uucmd, *self._of_app())
+        url = self._urls.get(key)
+        if url is None:
+            url = f"{self._base_url('uuApp')}/{uucmd.lstrip('/')}"
+            if len(self._urls) >= _URLS:
+                self._urls = {}
+            self._urls[key] = url
+        return url
+
+    def _of_app(self) -> Tuple[Optional[str], ...]:
+        """Return what a URL is made of, None for what is no string."""
+        app = self._config.get("uuApp") if isinstance(self._config, Mapping) else None
+        found = [app.get(key) if isinstance(app, Mapping) else None for key in _OF_URL]
+        return tuple(value if isinstance(value, str) else None for value in found)
 
     def grant_url(self) -> str:
         """Return the URL of the token service's grant command.
