@@ -96,7 +96,7 @@ def _try(lock: str) -> Optional[int]:
     while True:
         try:
             fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError:
+        except (OSError, ValueError):  # a path may hold what no path can
             return None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
