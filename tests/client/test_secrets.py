@@ -250,11 +250,18 @@ def test_the_http_library_does_quote_what_is_hidden(
     assert client.get(COMMAND)[1] is None
     lines = [line for line in log.lines if "without a colon" in line and COMMAND in line]
     assert lines and all(f"without a colon {HIDDEN}" in line for line in lines)
-    client.close()
-    redactors = len(logging.getLogger("urllib3.connection").filters)
-    del client
+
+
+def test_what_watches_the_http_library_goes_with_its_client() -> None:
+    logger = logging.getLogger("urllib3.connection")
+    redact = Redactor()
+    before = len(logger.filters)
+    redact.guard_logs()
+    redact.guard_logs()
+    assert len(logger.filters) == before + 1
+    del redact
     gc.collect()
-    assert len(logging.getLogger("urllib3.connection").filters) < redactors
+    assert len(logger.filters) <= before
 
 
 def careless(url: str, **arguments: Any) -> requests.Response:
