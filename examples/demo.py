@@ -21,6 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Set
 
+from uun_iot import Storage
 from uun_iot.sandbox import Sandbox
 from uun_iot.sandbox.records import Request
 
@@ -137,10 +138,9 @@ class GatewayProcess:
 
 
 def left_over(directory: Path) -> List[Dict[str, Any]]:
-    """Return the entries in the backup file."""
-    path = directory / "backup" / "machine.json"
-    entries = json.loads(path.read_text()) if path.exists() else []
-    return [entry for entry in entries if isinstance(entry, dict)]
+    """Return the entries that are still stored."""
+    with Storage("left over", str(directory / "backup" / "machine.json")) as storage:
+        return [entry for entry in storage.data if isinstance(entry, dict)]
 
 
 class Outcome(NamedTuple):

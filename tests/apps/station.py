@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, List, NamedTuple, Optional, Set, Type
 
+from tests.support.backup import on_disk
 from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 from tests.support.wait import eventually
@@ -154,12 +155,11 @@ class Station:
         return saved
 
     def backup(self) -> List[Dict[str, Any]]:
-        """Return the entries in the backup file; it is a JSON list at any moment."""
+        """Return the entries in the backup file and its journal."""
         try:
-            text = self.backup_path.read_text(encoding="utf-8")
+            entries = on_disk(self.backup_path)
         except FileNotFoundError:
             return []
-        entries = json.loads(text)
         assert isinstance(entries, list)
         return entries
 

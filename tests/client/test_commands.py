@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import threading
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional
 
@@ -407,3 +408,14 @@ def test_session_readies_its_token_ahead(uuapp: Sandbox, client: UuAppClient) ->
     uuapp.outage()
     with pytest.raises(TokenError):
         UuCmdSession(UuAppClient({}), COMMAND).update_headers()
+
+
+def test_closing_leaves_no_thread(config: Dict[str, Any]) -> None:
+    before = set(threading.enumerate())
+    client = UuAppClient(config, refresh_token_on_init=False)
+    assert client.get(COMMAND)[1] is None
+    client.close()
+    for thread in set(threading.enumerate()) - before:
+        if thread.name.startswith("uun_iot"):
+            thread.join(5)
+            assert not thread.is_alive()

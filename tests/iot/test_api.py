@@ -286,7 +286,7 @@ with open("config.json", "w") as file:
 with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"])):
     assert Weather.ticked.wait(10)
 with open("w.json") as file:
-    assert file.read() == "[1]"
+    assert json.load(file) == [1]
 """
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True

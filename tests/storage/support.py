@@ -7,44 +7,12 @@ import os
 import subprocess
 import sys
 import textwrap
-import zlib
 from pathlib import Path
 from typing import Any, List, Tuple
 
+from tests.support.backup import on_disk
 
-def on_disk(path: Path) -> Any:
-    """Return what a backup file and its journal say, read here by the rules of their format."""
-    content = path.read_bytes()
-    entries = json.loads(content)
-    journal = path.with_name(path.name + ".journal")
-    if not journal.exists():
-        return entries
-    crc = 0
-    for number, line in enumerate(journal.read_bytes().splitlines()):
-        payload = line[9:]
-        crc = zlib.crc32(payload, crc)
-        if line[:9] != b"%08x " % crc:
-            break
-        said = json.loads(payload)
-        if number == 0:
-            blanks = content.split(b"\n")[1].replace(b" ", b"0").replace(b"\t", b"1")
-            if int(said["snapshot"], 16) != int(blanks, 2):
-                break
-            continue
-        for kind, argument in said:
-            if kind == "a":
-                entries += argument
-            elif kind == "f":
-                entries = argument + entries
-            elif kind == "d":
-                entries = entries[argument:]
-            else:
-                assert kind == "r"
-                place = 0
-                for start, count in argument:
-                    place += start
-                    entries = entries[:place] + entries[place + count :]
-    return entries
+__all__ = ["identity", "on_disk", "run_python", "snapshot", "start_python"]
 
 
 def snapshot(path: Path) -> Any:

@@ -147,6 +147,7 @@ class Calls:
         self._handlers_end = self._all_end = math.inf
         self._watcher: Optional[threading.Thread] = None
         self._wakes = math.inf
+        self._rests = False
 
     @contextlib.contextmanager
     def under_way(
@@ -163,6 +164,7 @@ class Calls:
         outer = current_call()
         with self.lock:
             self._under_way.add(call)
+            self._rests = False
             self._watch_from(self._ends(call))
         _here.call = call
         try:
@@ -203,6 +205,12 @@ class Calls:
         with self.lock:
             self._handlers_end = self._all_end = math.inf
 
+    def rest(self) -> None:
+        """Let the watching thread end now if no call is under way; the next call starts another."""
+        with self.lock:
+            self._rests = True
+            self._changed.notify_all()
+
     def _watch_from(self, moment: float) -> None:
         """Make sure that the watching thread looks at that moment; the caller holds the lock."""
         if moment == math.inf:
@@ -224,7 +232,7 @@ class Calls:
             while True:
                 self._wakes = min(map(self._ends, self._end_those_over()), default=math.inf)
                 if self._wakes == math.inf:
-                    if lingers:
+                    if lingers or self._rests:
                         self._watcher = None
                         return
                     self._wakes = time.monotonic() + _LINGER

@@ -115,6 +115,8 @@ class Transport:
             session, self._session = self._session, None
         if session is not None and self._session_pid == os.getpid():
             session.close()
+        if self._session_pid == os.getpid():  # else a forked child may have inherited a held lock
+            self._calls.rest()
 
     # -- time
 
