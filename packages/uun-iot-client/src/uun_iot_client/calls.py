@@ -24,7 +24,7 @@ __all__ = ["Call", "Calls", "Ended", "Progress", "current_call"]
 # Seconds. The time-outs of sockets end at the same moment and tell more: they come first.
 _SLACK = 0.25
 # Seconds that the thread outlives the last call: most calls end long before their deadlines.
-_LINGER = 10.0
+_LINGER = 2.0
 
 _here = threading.local()
 
