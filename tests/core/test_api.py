@@ -152,6 +152,7 @@ def test_the_public_names_are_these() -> None:
         "ModuleTimer",
         "RepeatTimer",
         "SYSTEM_CLOCK",
+        "TimerStats",
         "UnsupportedEvent",
         "UunIotError",
         "__version__",

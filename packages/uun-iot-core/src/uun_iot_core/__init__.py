@@ -10,6 +10,7 @@ from .files import atomic_write, file_save
 from .gateway import Gateway
 from .logs import LoggingSystemdHandler
 from .naming import module_id, module_id_from_str
+from .timer_stats import TimerStats
 from .timers import ModuleTimer, RepeatTimer
 from .timestamps import get_datetime_from_iso_timestamp, get_iso_timestamp
 from .typing import IModule
@@ -30,6 +31,7 @@ __all__ = [
     "ModuleTimer",
     "RepeatTimer",
     "SYSTEM_CLOCK",
+    "TimerStats",
     "UnsupportedEvent",
     "UunIotError",
     "__version__",

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import sys
 import threading
-import traceback
 from types import FrameType, TracebackType
 from typing import (
     Any,
@@ -30,6 +28,7 @@ from .events.tick import EvTick
 from .exceptions import ConfigError, ModuleError, json_type
 from .logs import get_logger
 from .signals import SignalExit, WakefulEvent
+from .timer_stats import TimerStats, stack_of
 from .updates import Config
 
 __all__ = ["Client", "Gateway"]
@@ -268,6 +267,14 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._enter(_STOPPED)
         logger.debug("the gateway is stopped")
 
+    def timer_stats(self) -> List[TimerStats]:
+        """Return figures of the timer of each tick handler, in order of the modules.
+
+        They count from when the timers were made, with the gateway or by an update that
+        changed them while it was stopped; starting again does not set them back.
+        """
+        return self._tick_event.stats()
+
     def _enter(self, state: str) -> None:
         with self._state_changed:
             self._state = state
@@ -397,11 +404,10 @@ class _StopWatch:
         while not self._done.wait(wait):
             waited += wait
             wait = STOP_WARNING_EVERY
-            frames = sys._current_frames()
             for name, ident in self._busy():
-                frame = frames.get(ident or 0)
-                stack = "".join(traceback.format_stack(frame)) if frame else "(ended meanwhile)"
-                logger.warning("stopping has waited %.0f s for `%s`:\n%s", waited, name, stack)
+                logger.warning(
+                    "stopping has waited %.0f s for `%s`:\n%s", waited, name, stack_of(ident)
+                )
 
     def __enter__(self) -> None:
         try:

@@ -14,14 +14,19 @@ import itertools
 import os
 import threading
 import weakref
-from typing import Callable, List, Optional, Set, Tuple
+from math import inf
+from typing import Callable, List, Optional, Set, Tuple, Type
 
 from .clock import Clock, ManualClock
 from .logs import get_logger
+from .timer_stats import Record, TimerStats, stack_of
 
 __all__ = ["Scheduler", "Series", "Slot", "scheduler_of"]
 
 logger = get_logger(__name__)
+
+#: what a timer calls; where it deals with exceptions by itself, it returns their class
+Call = Callable[[], Optional[Type[BaseException]]]
 
 #: idle threads kept ready; others leave
 RESERVE = 2
@@ -36,9 +41,10 @@ LONGEST_WAIT = 30.0
 class Slot:
     """What one timer may run: one call at a time, whichever series of it that belongs to."""
 
-    __slots__ = ("running", "thread", "waiting")
+    __slots__ = ("record", "running", "thread", "waiting")
 
     def __init__(self) -> None:
+        self.record = Record()
         self.running: Optional[Series] = None
         self.thread: Optional[int] = None
         self.waiting: Optional[Series] = None
@@ -59,7 +65,7 @@ class Series:
         "slot",
     )
 
-    def __init__(self, slot: Slot, call: Callable[[], object], period: float, name: str) -> None:
+    def __init__(self, slot: Slot, call: Call, period: float, name: str) -> None:
         self.slot = slot
         self.call = call
         self.period = max(period, SHORTEST_PERIOD)
@@ -111,6 +117,7 @@ class Scheduler:
         self._stale = 0  # heap entries that are no longer valid
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
+        self._look_at = inf  # when the earliest call that runs may be one to warn of
         self._leading = False
         self._waking = False  # a thread has been called up and has not come yet
         self._idle = 0
@@ -150,12 +157,27 @@ class Scheduler:
         with self._lock:
             self._cancel(series)
 
+    def stats(self, slot: Slot, series: Optional[Series], name: str, period: float) -> TimerStats:
+        """Return the figures of a timer, all of one moment.
+
+        Args:
+            slot: of the timer.
+            series: its present one, if it was ever started.
+            name: what logs call it.
+            period: its period in seconds.
+        """
+        with self._lock:
+            missed = slot.record.missed + (0 if series is None else series.missed)
+            running = series is not None and not series.cancelled
+            return slot.record.stats(name, period, running, missed, self._clock)
+
     def rearm(self, series: Series, period: float) -> None:
         """Give a series another period, from now on; its next call is one period away."""
         with self._lock:
             if series.cancelled:
                 return
             series.period = max(period, SHORTEST_PERIOD)
+            series.slot.record.warned = 0  # what was said was said of another period
             series.origin = self._clock.monotonic()
             running = series.slot.running is series
             series.k = 0 if running else 1  # at the end of a running call one step is made
@@ -211,15 +233,24 @@ class Scheduler:
         """Take the earliest series that is due and may run now."""
         while True:
             due = self._head()
-            if due is None or due > self._clock.monotonic():
+            if due is None:
+                return None
+            now = self._clock.monotonic()
+            if due > now:
                 return None
             series = heapq.heappop(self._heap)[2]
             series.entry = None
             if series.slot.running is not None:
                 series.slot.waiting = series  # the call of an earlier start still runs
                 continue
-            series.slot.running = series
+            self._begin(series, now)
             return series
+
+    def _begin(self, series: Series, now: float) -> None:
+        slot = series.slot
+        slot.running = series
+        slot.record.begin(series.due, now)
+        self._look_at = min(self._look_at, slot.record.warn_when(series.period))
 
     def _run(self, series: Series) -> None:
         """Run a call with the lock released, then queue what follows."""
@@ -227,24 +258,60 @@ class Scheduler:
         slot.thread = threading.get_ident()
         self._running.add(slot)
         self._lock.release()
+        failure: Optional[Type[BaseException]] = None
         try:
-            series.call()
-        except BaseException:  # also SystemExit: a handler must not end the scheduler's thread
+            failure = series.call()
+        except BaseException as exc:  # also SystemExit: it must not end the scheduler's thread
+            failure = type(exc)
             try:
                 logger.error("%s: the handler failed", series.name, exc_info=True)
             except Exception:  # a broken log handler of the application must not either
                 pass
         finally:
             self._lock.acquire()
+            now = self._clock.monotonic()
             slot.running = slot.thread = None
             self._running.discard(slot)
+            slot.record.end(now, series.period, failure)
             if not series.cancelled:
-                series.step(self._clock.monotonic())
+                series.step(now)
                 self._push(series, series.due)
             waiting, slot.waiting = slot.waiting, None
             if waiting is not None:
-                self._push(waiting, self._clock.monotonic())
+                self._push(waiting, now)
             self._ended.notify_all()
+            if slot.record.last_overran(series.period):
+                self._say([slot.record.warning(series.name, series.period, now)])
+
+    # -- calls that take long ---------------------------------------------------------------
+
+    def _look_at_running(self, now: float) -> None:
+        """Warn of the calls that run for longer than they should."""
+        self._look_at = inf
+        said: List[Optional[str]] = []
+        for slot in self._running:
+            series = slot.running
+            if series is None:
+                continue
+            record, period = slot.record, series.period
+            warning = record.warning(series.name, period, now)
+            if warning is not None:
+                said.append(f"{warning}; it is at\n{stack_of(slot.thread)}")
+            self._look_at = min(self._look_at, record.warn_when(period))
+        self._say(said)
+
+    def _say(self, warnings: List[Optional[str]]) -> None:
+        """Log with the lock released, since the application's log may be slow."""
+        if not any(warnings):
+            return
+        self._lock.release()
+        try:
+            for warning in filter(None, warnings):
+                logger.warning("%s", warning)
+        except Exception:  # a broken log handler of the application
+            pass
+        finally:
+            self._lock.acquire()
 
     # -- a manual clock's way -----------------------------------------------------------
 
@@ -294,8 +361,7 @@ class Scheduler:
                     series = self._lead()
                     if series is None:
                         continue
-                    if self._head() is not None:
-                        self._call_up()
+                    self._call_up()  # also where nothing else is due: somebody must watch the call
                     thread.name = f"uun_iot {series.name}"
                     self._run(series)
                     thread.name = "uun_iot idle"
@@ -322,11 +388,14 @@ class Scheduler:
                 series = self._take_due()
                 if series is not None:
                     return series
+                now = self._clock.monotonic()
+                if now > self._look_at:
+                    self._look_at_running(now)
+                    continue
                 due = self._head()
+                until = self._look_at if due is None else min(due, self._look_at)
                 self._leader_wake.wait(
-                    None
-                    if due is None
-                    else min(max(due - self._clock.monotonic(), 0.0), LONGEST_WAIT)
+                    None if until == inf else min(max(until - now, 0.0), LONGEST_WAIT)
                 )
             return None
         finally:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import threading
 from types import ModuleType
-from typing import Any, Callable, Dict, List, Optional, Union
+from typing import Any, Callable, Dict, List, Optional, Type, Union
 
 from .clock import SYSTEM_CLOCK, Clock
 from .exceptions import json_type
 from .scheduler import Series, Slot, scheduler_of
+from .timer_stats import TimerStats
 from .typing import IModule, Numeric
 
 __all__ = ["ModuleTimer", "RepeatTimer", "period_problem"]
@@ -75,7 +76,6 @@ class RepeatTimer:
         self._clock = clock
         self._slot = Slot()
         self._series: Optional[Series] = None
-        self._missed = 0
         self._lock = threading.Lock()
 
     def _check(self, period: Any) -> None:
@@ -115,7 +115,14 @@ class RepeatTimer:
     @property
     def missed(self) -> int:
         """How many ticks were dropped because a call still ran or the device slept."""
-        return self._missed + (0 if self._series is None else self._series.missed)
+        return self.stats().missed
+
+    def stats(self) -> TimerStats:
+        """Return figures of the timer, all of one moment: see `TimerStats`."""
+        with self._lock:
+            return scheduler_of(self._clock).stats(
+                self._slot, self._series, self._name, float(self._period)
+            )
 
     def _refuse_while_running(self, what: str) -> None:
         if self.running:
@@ -133,7 +140,7 @@ class RepeatTimer:
             if self.running:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
             if self._series is not None:
-                self._missed += self._series.missed
+                self._slot.record.missed += self._series.missed
             self._series = Series(self._slot, self._call, float(self._period), self._name)
             scheduler_of(self._clock).add(self._series, self._runonstart)
 
@@ -166,8 +173,9 @@ class RepeatTimer:
         """Return the identity of the thread that runs a call right now."""
         return self._slot.thread
 
-    def _call(self) -> None:
+    def _call(self) -> Optional[Type[BaseException]]:
         self._f(*self._args, **self._kwargs)
+        return None
 
 
 class ModuleTimer:

@@ -112,14 +112,15 @@ def current_event() -> Optional[EventType]:
     return stack[-1] if stack else None
 
 
-def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> None:
-    """Call a handler; log what it raises, whatever that is, and go on."""
+def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> Optional[Type[BaseException]]:
+    """Call a handler; log what it raises, whatever that is, and return its class."""
     if not hasattr(_calls, "stack"):
         _calls.stack = []
     _calls.stack.append(info.event_type)
     try:
         handler(*args)
-    except BaseException:  # also SystemExit: one handler must not end another's thread
+        return None
+    except BaseException as exc:  # also SystemExit: one handler must not end another's thread
         logger.error(
             "%s handler of module `%s` failed (%s)",
             _event_name(info),
@@ -127,6 +128,7 @@ def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> None:
             getattr(handler, "__qualname__", type(handler).__name__),
             exc_info=True,
         )
+        return type(exc)
     finally:
         _calls.stack.pop()
 

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import threading
-from functools import partial
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional
+from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type
 
 from ..clock import Clock
 from ..config import canonical
 from ..logs import get_logger
+from ..timer_stats import TimerStats
 from ..timers import RepeatTimer
 from .base import Event, EventType, Handler, HandlerInfo, call_handler
 from .threads import Busy
 
-__all__ = ["EvTick"]
+__all__ = ["EvTick", "HandlerTimer"]
 
 logger = get_logger(__name__)
+
+
+class HandlerTimer(RepeatTimer):
+    """The timer of one tick handler.
+
+    Args:
+        period: seconds between ticks.
+        handler: the bound function.
+        info: whose it is, and of which timer.
+        clock: what the time is read from.
+    """
+
+    def __init__(self, period: float, handler: Handler, info: HandlerInfo, clock: Clock) -> None:
+        name = ":".join(part for part in (info.owner_id, *info.args) if part)
+        super().__init__(period, handler, clock=clock, name=f"tick {name}")
+        self._info = info
+
+    def _call(self) -> Optional[Type[BaseException]]:
+        return call_handler(self._f, self._info)
 
 
 class _TickTimer(NamedTuple):
@@ -109,15 +128,11 @@ class EvTick(Event):
                 else:
                     idle[owner] = None
                 continue
-            self._timers.append(_TickTimer(owner, timer_id, self._make(handler, info, period)))
+            timer = HandlerTimer(period, handler, info, self._clock)
+            self._timers.append(_TickTimer(owner, timer_id, timer))
         for owner in idle:
             logger.info("%s is not set: module `%s` has no timer", _path(owner, None), owner)
         self._warn_of_idle_periods(periods)
-
-    def _make(self, handler: Handler, info: HandlerInfo, period: float) -> RepeatTimer:
-        name = ":".join(part for part in (info.owner_id, *info.args) if part)
-        call = partial(call_handler, handler, info)
-        return RepeatTimer(period, call, clock=self._clock, name=f"tick {name}")
 
     def _warn_of_idle_periods(self, periods: Mapping[str, Any]) -> None:
         ids = self._ids()
@@ -184,6 +199,10 @@ class EvTick(Event):
         self.cancel()
         for entry in self._timers:
             entry.timer.stop()
+
+    def stats(self) -> List[TimerStats]:
+        """Return the figures of each timer."""
+        return [entry.timer.stats() for entry in list(self._timers)]
 
     def busy(self) -> List[Busy]:
         """Return which handlers run right now."""
