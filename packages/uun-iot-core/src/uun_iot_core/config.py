@@ -133,6 +133,7 @@ def _walk(config: Any) -> Problems:
     else:
         yield from _each(gateway, "moduleTimers", _timer)
         yield from _each(gateway, "moduleBackupStorage", _backup)
+        yield from _own_settings(gateway)
     for section, names in _TEXTS.items():
         part = config.get(section, {})
         if not isinstance(part, dict):
@@ -160,6 +161,43 @@ def _each(gateway: Dict[str, Any], key: str, check: Callable[[str, Any], Problem
         return
     for module_id, value in part.items():
         yield from check(f"{path}.{module_id}", value)
+
+
+def _own_settings(gateway: Dict[str, Any]) -> Problems:
+    """Look at the settings of the gateway itself."""
+    spread = gateway.get("timerSpread", False)
+    if not isinstance(spread, bool) and not (isinstance(spread, (int, float)) and 0 <= spread <= 1):
+        yield (
+            "gateway.timerSpread",
+            _expected("true, false, or the part of a period to spread over, 0 to 1", spread),
+        )
+    for section in ("watchdog", "heartbeat"):
+        if not isinstance(gateway.get(section, {}), dict):
+            yield f"gateway.{section}", _expected("an object", gateway[section])
+            return
+    limits = gateway.get("watchdog", {}).get("limits", {})
+    if not isinstance(limits, dict):
+        yield (
+            "gateway.watchdog.limits",
+            _expected("an object with module ids as keys and seconds as values", limits),
+        )
+    else:
+        for module_id, value in limits.items():
+            yield from _limit(f"gateway.watchdog.limits.{module_id}", value)
+    extended = gateway.get("heartbeat", {}).get("extended", False)
+    if not isinstance(extended, bool):
+        yield "gateway.heartbeat.extended", _expected("true or false", extended)
+
+
+def _limit(path: str, value: Any) -> Problems:
+    limits = (
+        {f"{path}.{key}": one for key, one in value.items()}
+        if isinstance(value, dict)
+        else {path: value}
+    )
+    for place, limit in limits.items():
+        if period_problem(limit) is not None:
+            yield place, _expected("a number of seconds, finite and over 0", limit)
 
 
 def _timer(path: str, value: Any) -> Problems:

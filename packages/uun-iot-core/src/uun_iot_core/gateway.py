@@ -178,6 +178,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._arm_timers()
 
     def _arm_timers(self) -> None:
+        self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
         self._tick_event.arm(self.config["gateway"].get("moduleTimers", {}))
 
     def _misfits(self, gateway: Dict[str, Any]) -> List[str]:
@@ -193,6 +194,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         return found
 
     def _rearm_timers(self) -> None:
+        self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
         self._tick_event.rearm(self.config["gateway"].get("moduleTimers", {}))
 
     # -- start and stop -----------------------------------------------------------------------

@@ -133,18 +133,19 @@ class Scheduler:
 
     # -- series -----------------------------------------------------------------------
 
-    def add(self, series: Series, at_once: bool) -> None:
+    def add(self, series: Series, at_once: bool, shift: float = 0.0) -> None:
         """Start a series.
 
         Args:
             series: what to call.
             at_once: make the first call now, else one period from now.
+            shift: seconds by which all calls are later than that.
 
         Raises:
             RuntimeError: no thread can be started and none is there.
         """
         with self._lock:
-            series.origin = self._clock.monotonic()
+            series.origin = self._clock.monotonic() + shift
             series.k = 0 if at_once else 1
             self._live.add(series)
             self._push(series, series.due)
@@ -171,14 +172,20 @@ class Scheduler:
             running = series is not None and not series.cancelled
             return slot.record.stats(name, period, running, missed, self._clock)
 
-    def rearm(self, series: Series, period: float) -> None:
-        """Give a series another period, from now on; its next call is one period away."""
+    def rearm(self, series: Series, period: float, shift: float = 0.0) -> None:
+        """Give a series another period, from now on; its next call is one period away.
+
+        Args:
+            series: which.
+            period: seconds.
+            shift: seconds by which all calls are sooner than that; less than the period.
+        """
         with self._lock:
             if series.cancelled:
                 return
             series.period = max(period, SHORTEST_PERIOD)
             series.slot.record.warned = 0  # what was said was said of another period
-            series.origin = self._clock.monotonic()
+            series.origin = self._clock.monotonic() - shift
             running = series.slot.running is series
             series.k = 0 if running else 1  # at the end of a running call one step is made
             if series.entry is not None:

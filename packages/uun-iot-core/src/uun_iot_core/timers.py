@@ -136,13 +136,17 @@ class RepeatTimer:
         Raises:
             RuntimeError: the timer is started already.
         """
+        self._start()
+
+    def _start(self, shift: float = 0.0) -> None:
+        """Start the timer, all its ticks so many seconds later."""
         with self._lock:
             if self.running:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
             if self._series is not None:
                 self._slot.record.missed += self._series.missed
             self._series = Series(self._slot, self._call, float(self._period), self._name)
-            scheduler_of(self._clock).add(self._series, self._runonstart)
+            scheduler_of(self._clock).add(self._series, self._runonstart, shift)
 
     def stop(self, block: bool = True) -> None:
         """Stop the timer; no further call begins.
@@ -162,12 +166,15 @@ class RepeatTimer:
         if block:
             scheduler.wait_idle(self._slot)
 
-    def _rearm(self, period: Numeric) -> None:
-        """Change the period of a running timer: no extra tick, no wait for a running call."""
+    def _rearm(self, period: Numeric, shift: float = 0.0) -> None:
+        """Change the period of a running timer: no extra tick, no wait for a running call.
+
+        The next tick is one period away, less the shift.
+        """
         with self._lock:
             self._period = period
             if self._series is not None and self.running:
-                scheduler_of(self._clock).rearm(self._series, float(period))
+                scheduler_of(self._clock).rearm(self._series, float(period), shift)
 
     def _running_thread(self) -> Optional[int]:
         """Return the identity of the thread that runs a call right now."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Type
+from collections import Counter
+from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Type
 
 from ..clock import Clock
 from ..config import canonical
@@ -61,6 +62,8 @@ class EvTick(Event):
         self._timers: List[_TickTimer] = []
         self._armed: Optional[str] = None  # what the timers were made for
         self._started = False
+        #: over which part of their period timers that share it are spread; 0 to 1
+        self.spread = 0.0
         self._lock = threading.Lock()  # an update's timers and a stop take turns
 
     # -- what the configuration says ------------------------------------------------------
@@ -150,8 +153,9 @@ class EvTick(Event):
             periods: the new value of ``gateway.moduleTimers``, free of `problems`.
         """
         with self._lock:
-            for entry in self._timers:
-                self._rearm(entry, _lookup(periods, entry.owner, entry.timer_id))
+            wanted = [_lookup(periods, entry.owner, entry.timer_id) for entry in self._timers]
+            for entry, period, place in zip(self._timers, wanted, _places(wanted)):
+                self._rearm(entry, period, place * self.spread)
         known = {(entry.owner, entry.timer_id) for entry in self._timers}
         for owner, ids in self._ids().items():
             for timer_id in ids:
@@ -160,7 +164,7 @@ class EvTick(Event):
                         "%s is new: it takes effect at the next start", _path(owner, timer_id)
                     )
 
-    def _rearm(self, entry: _TickTimer, period: Optional[float]) -> None:
+    def _rearm(self, entry: _TickTimer, period: Optional[float], place: float) -> None:
         owner, timer_id, timer = entry
         if period is None:
             if timer.running:
@@ -168,7 +172,7 @@ class EvTick(Event):
                 logger.info("%s is gone: its timer is stopped", _path(owner, timer_id))
             return
         if period != timer.period:
-            timer._rearm(period)
+            timer._rearm(period, place * period)
             logger.info("%s is now %s s", _path(owner, timer_id), period)
         if self._started and not timer.running:
             timer.start()
@@ -181,11 +185,12 @@ class EvTick(Event):
     # -- start and stop ---------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all timers; their first ticks come at once."""
+        """Start all timers; their first ticks come at once, unless they are spread."""
         with self._lock:
             self._started = True
-            for entry in self._timers:
-                entry.timer.start()
+            periods = [entry.timer.period for entry in self._timers]
+            for entry, period, place in zip(self._timers, periods, _places(periods)):
+                entry.timer._start(place * self.spread * period)
 
     def cancel(self) -> None:
         """Let no further tick begin; do not wait for those under way."""
@@ -211,6 +216,15 @@ class EvTick(Event):
             for entry in self._timers
             if entry.timer._running_thread() is not None
         ]
+
+
+def _places(periods: Sequence[Optional[float]]) -> Iterator[float]:
+    """Yield for each timer its place among those of its period, from 0 to less than 1."""
+    totals: Counter[Optional[float]] = Counter(periods)
+    seen: Counter[Optional[float]] = Counter()
+    for period in periods:
+        yield seen[period] / totals[period]
+        seen[period] += 1
 
 
 def _timer_id(info: HandlerInfo) -> Optional[str]:
