@@ -42,6 +42,8 @@ _BACKUP_NUMBERS: Dict[str, Tuple[Tuple[Union[Type[int], Type[float]], ...], str]
 }
 #: what a storage keeps beside its backup file
 _COMPANIONS = (".journal", ".dead", ".lock")
+#: what is kept beside the configuration file
+_OF_THE_CONFIGURATION = (".good", ".update")
 
 
 def load_config(path: str) -> Dict[str, Any]:
@@ -104,6 +106,8 @@ def _shared_files(config: Dict[str, Any], config_file: Optional[str]) -> Problem
     users: Dict[str, str] = {}
     if config_file is not None:
         users[os.path.realpath(config_file)] = "the configuration itself"
+        for suffix in _OF_THE_CONFIGURATION:
+            users[os.path.realpath(f"{config_file}{suffix}")] = "what is kept of the configuration"
     token_path = (config.get("oidcGrantToken") or {}).get("tokenPath")
     files: List[Tuple[str, str, Tuple[str, ...]]] = (
         [("oidcGrantToken.tokenPath", token_path, ())] if token_path else []

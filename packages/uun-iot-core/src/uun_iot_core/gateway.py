@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
+import weakref
 from types import FrameType, TracebackType
 from typing import (
     Any,
@@ -114,6 +115,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._config = Config(self, config_file)
         self.config = self._config.config
         self.uuapp_client = None
+        # one that is looked at and never started does not end uncleanly
+        self._never_started = weakref.finalize(self, self._config.trial.ended, True)
+        self._failed = False  # what the gateway is stopped for is an error
         made: List[Any] = []  # by module_init
         try:
             if client is not None:
@@ -129,6 +133,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._build_events()
             self._build_timers(config_file)
         except BaseException:
+            self._config.trial.failed()
             self._close_unstarted(made)
             raise
 
@@ -218,15 +223,19 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if self._state == _RUNNING:
                 return
             self._state = _STARTING
+        self._failed = False
+        self._never_started.detach()
         try:
             self.runev.set()
             self.stopev.clear()
+            self._config.trial.started()
             self._tell_modules("_gateway_started")
             self._config.event.start()
             self._start_event.start()
             self._arm_timers()
             self._tick_event.start()
         except BaseException:
+            self._failed = True
             self._stop()
             raise
         self._enter(_RUNNING)
@@ -266,6 +275,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_modules("_gateway_stopped")
             finally:
                 self._tell_client("_gateway_stopped")
+                self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
                 self._enter(_STOPPED)
         logger.debug("the gateway is stopped")
 
@@ -329,6 +339,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         exc: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
+        self._failed = self._failed or _is_failure(exc)
         self.stop()
         # after it, since the signal may come while this thread stops the gateway
         if (
@@ -365,6 +376,13 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 f"{name} does not end a gateway; use one of {', '.join(sorted(known))}"
             )
         self._exit.handle(sig, additional_cleanup)
+
+
+def _is_failure(exc: Optional[BaseException]) -> bool:
+    """Return whether what ends a process is an error."""
+    if isinstance(exc, SystemExit):
+        return exc.code not in (None, 0)
+    return exc is not None and not isinstance(exc, KeyboardInterrupt)
 
 
 def _as_modules(result: Any) -> List[Any]:

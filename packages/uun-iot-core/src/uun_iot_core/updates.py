@@ -6,27 +6,28 @@ import json
 import logging
 import os
 import threading
-import time
+from math import inf
 from typing import (
     TYPE_CHECKING,
     Any,
-    Callable,
     Dict,
     Iterable,
     List,
     Mapping,
     Optional,
-    TypeVar,
     Union,
 )
 
 from .config import canonical, load_config, problems
-from .events.base import EventType, find_handlers
+from .events.base import EventType, current_event, find_handlers
 from .events.decorators import on
 from .events.update import EvConfUpdate
 from .exceptions import json_type
-from .files import atomic_write
+from .files import StagedFile, atomic_write
 from .logs import get_logger
+from .polls import Polls
+from .rollback import FILE_MODE, Trial
+from .savable import not_savable, pretty, same, settled
 from .typing import IModule
 
 if TYPE_CHECKING:
@@ -36,11 +37,6 @@ __all__ = ["Config"]
 
 logger = get_logger(__name__)
 
-T = TypeVar("T")
-
-#: configurations hold access codes: a new file is for its owner alone
-FILE_MODE = 0o600
-
 
 class Config(IModule):
     """The configuration of a gateway, and its update from the uuApp.
@@ -48,7 +44,8 @@ class Config(IModule):
     An update is applied whole or not at all. It is fetched, parsed and validated, the file is
     replaced, the live configuration takes the new values in place (modules hold references
     to it), timers are re-armed, and the ``update`` handlers are called. The file comes first
-    of what changes, since writing it is what may fail.
+    of what changes, since writing it is what may fail. The configuration before is kept, and
+    comes back if the process ends badly again and again: see `rollback`.
 
     Args:
         gateway_instance: the gateway whose configuration this is.
@@ -64,8 +61,10 @@ class Config(IModule):
         self.g = gateway_instance
         # absolute, since the application may change its working directory later
         self._path = os.path.abspath(config_file)
+        self.trial = Trial(self._path, gateway_instance._clock)
+        to_load = self.trial.open()
         #: the live configuration, one object for as long as the gateway lives
-        self.config: Dict[str, Any] = load_config(config_file)
+        self.config: Dict[str, Any] = load_config(config_file if to_load == self._path else to_load)
         self.event = EvConfUpdate()
         self._saving = threading.Lock()
         self._saved = canonical(self.config)
@@ -73,6 +72,7 @@ class Config(IModule):
         self._refused: Optional[str] = None  # the last reply that was not valid
         self._left_out: List[str] = []
         self._reachable = True
+        self._polls = Polls()
 
     def register_callbacks(self, modules: Union[Mapping[str, Any], Iterable[Any]]) -> None:
         """Register the ``update`` handlers of modules, in place of those registered before.
@@ -92,8 +92,11 @@ class Config(IModule):
     def on_tick(self) -> None:
         """Get the configuration from the uuApp and apply it, if it is a new one.
 
-        What cannot be used is logged and changes nothing.
+        What cannot be used is logged and changes nothing. While calls fail, ticks are skipped
+        in growing runs (1, 3, 7, …), of an hour at most; a call by hand never is.
         """
+        if current_event() is EventType.TICK and self._polls.skip():
+            return
         reply = self._fetch()
         if reply is not None:
             self._take(reply)
@@ -114,7 +117,9 @@ class Config(IModule):
             level = logging.WARNING if self._reachable else logging.DEBUG
             logger.log(level, "the configuration cannot be fetched: %s", error)
             self._reachable = False
+            self._polls.failed(self._period())
             return None
+        self._polls.succeeded()
         if not self._reachable:
             logger.info("the configuration can be fetched again")
             self._reachable = True
@@ -133,11 +138,22 @@ class Config(IModule):
         reply.pop("uuAppErrorMap", None)  # of the call, not of the configuration
         return reply
 
+    def _period(self) -> float:
+        """Return the seconds between two ticks."""
+        timers = (self.config.get("gateway") or {}).get("moduleTimers") or {}
+        return float(timers.get(self.id, inf))
+
     # -- apply ------------------------------------------------------------------------------
 
     def _take(self, reply: Dict[str, Any]) -> None:
         text = canonical(reply)
         if text in (self._accepted, self._refused) or not reply:
+            return
+        if self.trial.rejects(text):
+            self._refused = text
+            logger.warning(
+                "the configuration from the uuApp is the one that was rolled back; it is not taken"
+            )
             return
         old = self.config.setdefault("gateway", {})
         new = self._completed(old, reply)
@@ -149,10 +165,10 @@ class Config(IModule):
                 "; ".join(found),
             )
             return
-        changed = _settled(
-            lambda: [key for key in new if key not in old or not _same(old[key], new[key])]
+        changed = settled(
+            lambda: [key for key in new if key not in old or not same(old[key], new[key])]
         )
-        if changed and not self._apply(new, changed):
+        if changed and not self._apply(new, changed, text):
             return
         self._accepted, self._refused = text, None
         if changed:
@@ -177,12 +193,12 @@ class Config(IModule):
         self._left_out = left_out
         return new
 
-    def _apply(self, new: Dict[str, Any], changed: List[str]) -> bool:
+    def _apply(self, new: Dict[str, Any], changed: List[str], reply: str) -> bool:
         """Apply new values of ``gateway`` in memory and on disk; False if that failed."""
         gateway = self.config["gateway"]
         with self._saving:
             whole = {**self.config, "gateway": {**gateway, **new}}
-            broken = _settled(lambda: _not_savable(whole))
+            broken = settled(lambda: not_savable(whole))
             if broken:
                 logger.error(
                     "an update handler left a configuration that cannot be saved (%s), so the one "
@@ -190,10 +206,16 @@ class Config(IModule):
                     broken,
                 )
                 return False
-            text = _settled(lambda: _pretty(whole))
+            text = settled(lambda: pretty(whole))
             try:
                 # what may fail for want of space or rights comes before any other change
-                atomic_write(self._path, text, FILE_MODE)
+                with StagedFile(self._path, text, FILE_MODE) as staged:
+                    self.trial.take(text, reply, self._saved)
+                    try:
+                        staged.commit()
+                    except BaseException:
+                        self.trial.withdraw()
+                        raise
             except OSError as exc:
                 logger.error(
                     "the configuration from the uuApp cannot be saved, nothing was changed: %s: %s",
@@ -216,7 +238,7 @@ class Config(IModule):
         """Save what an update handler changed in the live configuration."""
         with self._saving:
             try:
-                text = _settled(lambda: canonical(self.config))
+                text = settled(lambda: canonical(self.config))
                 if text == self._saved:
                     return
                 found = problems(self.config, self._path) or self.g._misfits(
@@ -229,7 +251,9 @@ class Config(IModule):
                         "; ".join(found),
                     )
                     return
-                atomic_write(self._path, _pretty(self.config), FILE_MODE)
+                whole = pretty(self.config)
+                self.trial.saved_again(whole)
+                atomic_write(self._path, whole, FILE_MODE)
                 self._saved = text
             except (TypeError, ValueError, RuntimeError) as exc:
                 logger.error(
@@ -238,32 +262,3 @@ class Config(IModule):
                 )
             except OSError as exc:
                 logger.error("the configuration cannot be saved: %s: %s", self._path, exc.strerror)
-
-
-def _settled(function: Callable[[], T]) -> T:
-    """Call again where an update handler changes the configuration at that very moment."""
-    for _ in range(20):
-        try:
-            return function()
-        except RuntimeError:  # "dictionary changed size during iteration"
-            time.sleep(0.01)  # nobody tells when a handler of the application is done
-    return function()
-
-
-def _same(one: Any, other: Any) -> bool:
-    try:
-        return canonical(one) == canonical(other)
-    except (TypeError, ValueError):  # an update handler left what is no JSON
-        return False
-
-
-def _not_savable(config: Mapping[str, Any]) -> str:
-    try:
-        canonical(config)
-    except (TypeError, ValueError) as exc:
-        return f"no JSON: {type(exc).__name__}"
-    return "; ".join(problems(config))
-
-
-def _pretty(config: Mapping[str, Any]) -> str:
-    return json.dumps(config, indent=4) + "\n"

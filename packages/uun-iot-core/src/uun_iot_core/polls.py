@@ -1,0 +1,37 @@
+"""`Polls`: which polls of a failing server are skipped."""
+
+from __future__ import annotations
+
+__all__ = ["Polls"]
+
+#: seconds between two attempts at most, unless the polls themselves are rarer
+LONGEST_PAUSE = 3600.0
+
+
+class Polls:
+    """Skips polls in growing runs while the server fails: 1, 3, 7, …, at most an hour."""
+
+    def __init__(self) -> None:
+        self._failures = 0
+        self._skips = 0
+
+    def skip(self) -> bool:
+        """Return whether the poll that is due is to be skipped, and count it."""
+        if self._skips == 0:
+            return False
+        self._skips -= 1
+        return True
+
+    def failed(self, period: float) -> None:
+        """Note a failure, after which more polls are skipped than after the one before.
+
+        Args:
+            period: seconds between two polls.
+        """
+        self._failures = min(self._failures + 1, 64)
+        most = max(0, int(LONGEST_PAUSE // period) - 1)
+        self._skips = min(2**self._failures - 1, most)
+
+    def succeeded(self) -> None:
+        """Note that the server answers; no poll is skipped."""
+        self._failures = self._skips = 0

@@ -1,0 +1,419 @@
+"""`Trial`: an updated configuration is on trial until it has shown that the gateway lives with it.
+
+Two files stand beside the configuration, both for their owner alone:
+
+``config.json.good``
+    the configuration before the update, a plain copy to go back to
+``config.json.update``
+    what is known of the update: which content of the file is on trial and which reply it came
+    from, how often a process has ended without a clean stop, which replies are not taken again
+
+They are written before the configuration is replaced, and the trial counts only while the
+configuration has the very content that is on trial. So a power cut between any two steps
+leaves either no trial or one that is complete, and what an administrator edits by hand is
+never rolled back.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import itertools
+import json
+import os
+import secrets
+import threading
+from typing import Any, Dict, List, Optional, Tuple, Union
+
+from .clock import Clock
+from .config import canonical, load_config
+from .exceptions import ConfigError
+from .files import atomic_write
+from .logs import get_logger
+from .timers import RepeatTimer
+
+__all__ = ["Trial"]
+
+logger = get_logger(__name__)
+
+#: seconds after taking an update in which unclean ends count
+TRIAL_SECONDS = 600.0
+#: how many unclean ends lead back to the last good configuration
+UNCLEAN_ENDS = 3
+#: how many rejected replies are remembered
+REMEMBERED = 16
+#: a configuration holds access codes, and so does its copy
+FILE_MODE = 0o600
+#: nothing can be written beside the file, though the file itself can be
+_NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
+
+_process: Optional[str] = None
+_numbers = itertools.count()
+
+
+def _born(pid: int) -> str:
+    """Return when a process was started, in its system's own count; "" where nobody tells."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return file.read().rpartition(b")")[2].split()[19].decode("ascii")  # see proc(5)
+    except (OSError, IndexError):
+        return ""
+
+
+def _this_process() -> str:
+    """Return a name of this process that no other has; in a container the number comes again."""
+    global _process
+    pid = os.getpid()
+    if _process is None or not _process.startswith(f"{pid}-"):  # after a fork
+        _process = f"{pid}-{_born(pid)}-{secrets.token_hex(8)}"
+    return _process
+
+
+def _lives(holder: str) -> bool:
+    """Return whether the process that a name is of is still there."""
+    process = holder.partition("/")[0]
+    pid, born = (process.split("-") + ["", ""])[:2]
+    if process == _this_process():
+        return True
+    return pid != str(os.getpid()) and pid.isdigit() and born != "" and _born(int(pid)) == born
+
+
+def _digest(content: Union[str, bytes]) -> str:
+    return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
+
+
+def _moment(clock: Clock) -> Tuple[str, float]:
+    """Return the boot, and seconds since some moment in it.
+
+    The wall clock of a device may be set at any time, so it is asked only where processes
+    share no monotonic clock: where the system does not name its boots, or the application
+    gave a clock of its own.
+    """
+    if type(clock).monotonic is Clock.monotonic:
+        try:
+            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
+                return file.read().strip(), clock.monotonic()
+        except OSError:
+            pass
+    return "", clock.time()
+
+
+class Trial:
+    """Knows whether the configuration is on trial, and goes back to the last good one.
+
+    Args:
+        path: absolute path of the configuration file.
+        clock: what the ten minutes are measured with.
+    """
+
+    def __init__(self, path: str, clock: Clock) -> None:
+        self._path = path
+        self._good = f"{path}.good"
+        self._state = f"{path}.update"
+        self._clock = clock
+        self._process = _this_process()
+        self._holder = f"{self._process}/{next(_numbers)}"
+        self._lock = threading.RLock()
+        self._timer: Optional[RepeatTimer] = None
+        self._started = False
+        self._known: Dict[str, Any] = self._read()
+        #: whether the configuration was rolled back when this object was made
+        self.rolled_back = False
+
+    @property
+    def _trial(self) -> Dict[str, Any]:
+        trial: Dict[str, Any] = self._known.get("trial") or {}
+        return trial
+
+    @property
+    def rejected(self) -> List[str]:
+        """Digests of the replies that are not taken again."""
+        found = self._known.get("rejected")
+        return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+    def rejects(self, reply: str) -> bool:
+        """Return whether a reply, as canonical JSON, is one that led to a roll-back."""
+        return _digest(reply) in self.rejected
+
+    # -- the life of a process ------------------------------------------------------------------
+
+    def open(self) -> str:
+        """Look at how earlier processes ended, and go back if they ended badly too often.
+
+        Returns:
+            The path of the configuration to load: that of the file, unless it had to be rolled
+            back and could not be written.
+        """
+        with self._lock:
+            if not self._on_trial():
+                self._known.pop("trial", None)
+                return self._path
+            trial = self._trial
+            if trial["process"] is not None and not _lives(trial["process"]):
+                trial["unclean"] += 1
+                trial["process"] = None
+                logger.info(
+                    "%s: the process ended without a clean stop after an update, for the %d. "
+                    "time; at the %d. the update is rolled back",
+                    self._path,
+                    trial["unclean"],
+                    UNCLEAN_ENDS,
+                )
+            if trial["unclean"] >= UNCLEAN_ENDS:
+                return self._roll_back()
+            if self._elapsed() >= TRIAL_SECONDS:
+                self._pass()
+            else:
+                self._mark()
+            return self._path
+
+    def _on_trial(self) -> bool:
+        """Return whether the trial is about the present content of the file."""
+        if not self._trial:
+            return False
+        try:
+            with open(self._path, "rb") as file:
+                return _digest(file.read()) in self._trial["configs"]
+        except OSError:
+            return False
+
+    def _elapsed(self) -> float:
+        """Return for how long the trial has been going on; it begins anew with a new boot."""
+        trial, (boot, now) = self._trial, _moment(self._clock)
+        if trial.get("boot") == boot and now >= trial["since"]:
+            return float(now - trial["since"])
+        trial["boot"], trial["since"] = boot, now
+        return 0.0
+
+    def _mark(self) -> None:
+        """Note that this process runs with the configuration on trial."""
+        if self._trial["process"] is None:  # else another one that lives does
+            self._trial["process"] = self._holder
+            self._write_quietly()
+
+    def started(self) -> None:
+        """Note that the gateway has started; let the trial end when its time is over."""
+        with self._lock:
+            self._started = True
+            if self._trial:
+                self._mark()
+                self._watch()
+
+    def ended(self, clean: bool) -> None:
+        """Note that the gateway has stopped.
+
+        Args:
+            clean: whether it was meant to.
+        """
+        if self._process != _this_process():
+            return  # a forked child; the gateway is its parent's
+        with self._lock:
+            self._started = False
+            timer, self._timer = self._timer, None
+            if clean and self._trial.get("process") == self._holder:
+                self._trial["process"] = None
+                self._write_quietly()
+        if timer is not None:
+            timer.stop()
+
+    def failed(self) -> None:
+        """Note that the gateway could not be made."""
+        with self._lock:
+            if self._trial.get("process") == self._holder:
+                self._trial["unclean"] += 1
+                self._trial["process"] = None
+                self._write_quietly()
+
+    def _watch(self) -> None:
+        left = TRIAL_SECONDS - self._elapsed()
+        if left <= 0:
+            self._pass()
+            return
+        if self._timer is not None:
+            self._timer.stop(block=False)
+        self._timer = RepeatTimer(
+            left, self._time_is_over, runonstart=False, clock=self._clock, name="update on trial"
+        )
+        self._timer.start()
+
+    def _time_is_over(self) -> None:
+        with self._lock:
+            if self._timer is not None:
+                self._timer.stop(block=False)
+                self._timer = None
+            if self._trial and self._started:
+                self._pass()
+
+    def _pass(self) -> None:
+        logger.debug("%s: the update has stood its trial", self._path)
+        self._known.pop("trial", None)
+        self._write_quietly()
+
+    # -- an update ------------------------------------------------------------------------------
+
+    def take(self, text: str, reply: str, before: str) -> None:
+        """Keep the last good configuration, and put a new one on trial; before it is in place.
+
+        Args:
+            text: the new content of the file.
+            reply: the reply it comes from, as canonical JSON.
+            before: the configuration until now, as canonical JSON.
+
+        Raises:
+            OSError: the files could not be written; nothing has changed.
+        """
+        with self._lock:
+            configs = {_digest(text): _digest(reply)}
+            good_was_there = os.path.exists(self._good)
+            try:
+                if self._on_trial():  # which is not known to be good: the one before stays
+                    configs = {**self._trial["configs"], **configs}
+                else:
+                    atomic_write(self._good, self._content(before), FILE_MODE)
+                boot, now = _moment(self._clock)
+                trial = {
+                    "configs": configs,
+                    "boot": boot,
+                    "since": now,
+                    "unclean": 0,
+                    "process": self._holder,
+                }
+                previous, self._known = self._known, {**self._known, "trial": trial}
+                try:
+                    self._write()
+                except BaseException:
+                    self._known = previous
+                    raise
+            except OSError as exc:
+                if exc.errno in _NO_PLACE:
+                    logger.warning(
+                        "%s: nothing can be written beside it (%s), so the update cannot be "
+                        "rolled back if the process ends again and again",
+                        self._path,
+                        exc.strerror,
+                    )
+                    return
+                if not good_was_there:
+                    _remove(self._good)
+                raise
+            if self._started:
+                self._watch()
+
+    def withdraw(self) -> None:
+        """Forget an update that could not be put in place after all."""
+        with self._lock:
+            if not self._on_trial():
+                self._known.pop("trial", None)
+                _remove(self._good)
+                self._write_quietly()
+
+    def saved_again(self, text: str) -> None:
+        """Note that an update handler changed the configuration on trial, before it is saved.
+
+        Args:
+            text: the new content of the file.
+        """
+        with self._lock:
+            if self._trial:
+                replies = self._trial["configs"]
+                replies[_digest(text)] = list(replies.values())[-1]
+                self._write_quietly()
+
+    def _content(self, before: str) -> Union[str, bytes]:
+        """Return the file as it is, or what was in memory where it is gone or was edited."""
+        try:
+            with open(self._path, "rb") as file:
+                content = file.read()
+            parsed = json.loads(content.decode("utf-8-sig"))
+            parsed.setdefault("gateway", {})
+            if canonical(parsed) == before:
+                return content
+        except (OSError, ValueError, AttributeError):
+            pass
+        return json.dumps(json.loads(before), indent=4) + "\n"
+
+    # -- going back -----------------------------------------------------------------------------
+
+    def _roll_back(self) -> str:
+        """Put the last good configuration in place; return the path to load."""
+        try:
+            load_config(self._good)
+            with open(self._good, "rb") as file:
+                good = file.read()
+        except (ConfigError, OSError) as exc:
+            logger.error(
+                "%s: the last good configuration cannot be used, the present one stays: %s",
+                self._path,
+                exc,
+            )
+            self._mark()
+            return self._path
+        self.rolled_back = True
+        replies = {one for one in self._trial["configs"].values() if isinstance(one, str)}
+        kept = [one for one in self.rejected if one not in replies]
+        # remembered first: a power cut behind it repeats the roll-back, and forgets nothing
+        self._known["rejected"] = [*kept, *sorted(replies)][-REMEMBERED:]
+        self._write_quietly()
+        try:
+            atomic_write(self._path, good, FILE_MODE)
+        except OSError as exc:
+            logger.error(
+                "%s cannot be written (%s); %s is used", self._path, exc.strerror, self._good
+            )
+            return self._good
+        self._known.pop("trial", None)
+        self._write_quietly()
+        logger.error(
+            "%s: the process ended %d times without a clean stop within %.0f minutes of an "
+            "update; the last good configuration is in place again, and the same reply of the "
+            "uuApp is not taken any more (remove %s to have it taken)",
+            self._path,
+            UNCLEAN_ENDS,
+            TRIAL_SECONDS / 60,
+            self._state,
+        )
+        return self._path
+
+    # -- the file -------------------------------------------------------------------------------
+
+    def _read(self) -> Dict[str, Any]:
+        try:
+            with open(self._state, encoding="utf-8") as file:
+                known = json.load(file)
+            if not isinstance(known, dict):
+                raise ValueError("no object")
+            trial = known.get("trial")
+            if trial is not None:
+                # whatever else is in the file, it must not keep the gateway from starting
+                known["trial"] = {
+                    "configs": dict(trial["configs"]),
+                    "boot": str(trial["boot"]),
+                    "since": float(trial["since"]),
+                    "unclean": int(trial["unclean"]),
+                    "process": None if trial["process"] is None else str(trial["process"]),
+                }
+            return known
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, KeyError, RecursionError):
+            logger.warning("%s cannot be read; it counts for nothing", self._state)
+            return {}
+
+    def _write(self) -> None:
+        if any(self._known.values()):
+            atomic_write(self._state, json.dumps(self._known, indent=1) + "\n", FILE_MODE)
+        else:
+            _remove(self._state)
+
+    def _write_quietly(self) -> None:
+        try:
+            self._write()
+        except OSError as exc:
+            logger.warning("%s cannot be written: %s", self._state, exc.strerror)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except OSError:
+        pass
