@@ -10,6 +10,7 @@ from types import FrameType, TracebackType
 from typing import (
     Any,
     Callable,
+    ContextManager,
     Dict,
     Iterable,
     List,
@@ -29,6 +30,7 @@ from .events.tick import EvTick
 from .exceptions import ConfigError, ModuleError, json_type
 from .logs import get_logger
 from .signals import SignalExit, WakefulEvent
+from .supervision import Overdue, Supervision
 from .timer_stats import TimerStats, stack_of
 from .updates import Config
 
@@ -159,6 +161,11 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._start_event = EvStart(self.runev, self.stopev)
         self._stop_event = EvStop()
         self._tick_event = EvTick(self._clock)
+        self._supervision = Supervision(
+            self._clock, self._tick_event.number_of_timers, self._overdue
+        )
+        if self._config.trial.rolled_back:
+            self._supervision.remark = "the last update of the configuration was rolled back"
         self._config.register_callbacks(self._modules)
         self._events = [
             self._start_event,
@@ -181,6 +188,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         if found:
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
         self._arm_timers()
+        self._tick_event.warn_of_idle_limits(self._limits())
 
     def _arm_timers(self) -> None:
         self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
@@ -197,6 +205,18 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if check is not None:
                 found += check(gateway)
         return found
+
+    def _overdue(self) -> List[Overdue]:
+        """Return which calls run for longer than `gateway.watchdog.limits` has it."""
+        return self._tick_event.overdue(self._limits())
+
+    def _limits(self) -> Dict[str, Any]:
+        limits: Dict[str, Any] = self.config["gateway"].get("watchdog", {}).get("limits", {})
+        return limits
+
+    def _reloading(self) -> ContextManager[None]:
+        """Tell systemd of an update, where the gateway is started."""
+        return self._supervision.reloading() if self.runev.is_set() else contextlib.nullcontext()
 
     def _rearm_timers(self) -> None:
         self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
@@ -238,6 +258,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._failed = True
             self._stop()
             raise
+        self._supervision.started()
         self._enter(_RUNNING)
         logger.debug("the gateway is started")
 
@@ -262,6 +283,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         try:
             self.runev.clear()
             self.stopev.set()
+            self._supervision.stopping()
             self._tell_client("_gateway_stopping", STOP_GRACE)
             with _StopWatch(self._busy):
                 self._tick_event.cancel()
@@ -275,6 +297,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_modules("_gateway_stopped")
             finally:
                 self._tell_client("_gateway_stopped")
+                self._supervision.stopped()
                 self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
                 self._enter(_STOPPED)
         logger.debug("the gateway is stopped")

@@ -168,8 +168,11 @@ class Config(IModule):
         changed = settled(
             lambda: [key for key in new if key not in old or not same(old[key], new[key])]
         )
-        if changed and not self._apply(new, changed, text):
-            return
+        if changed:
+            with self.g._reloading():
+                applied = self._apply(new, changed, text)
+            if not applied:
+                return
         self._accepted, self._refused = text, None
         if changed:
             logger.info("configuration updated: %s", ", ".join(changed))

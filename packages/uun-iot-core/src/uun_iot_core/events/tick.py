@@ -9,6 +9,7 @@ from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Seq
 from ..clock import Clock
 from ..config import canonical
 from ..logs import get_logger
+from ..supervision import Overdue
 from ..timer_stats import TimerStats
 from ..timers import RepeatTimer
 from .base import Event, EventType, Handler, HandlerInfo, call_handler
@@ -208,6 +209,40 @@ class EvTick(Event):
     def stats(self) -> List[TimerStats]:
         """Return the figures of each timer."""
         return [entry.timer.stats() for entry in list(self._timers)]
+
+    def number_of_timers(self) -> int:
+        """Return how many timers there are."""
+        return len(self._timers)
+
+    def overdue(self, limits: Mapping[str, Any]) -> List[Overdue]:
+        """Return which calls run for longer than they may.
+
+        Args:
+            limits: seconds by module id, or by module id and timer id; valid already.
+        """
+        found = []
+        for entry in list(self._timers):
+            value = limits.get(entry.owner)
+            limit = value.get(entry.timer_id) if isinstance(value, dict) else value
+            if limit is None:
+                continue
+            stats = entry.timer.stats()
+            if stats.running_for is not None and stats.running_for > limit:
+                found.append(Overdue(stats.name, stats.calls, stats.running_for, limit))
+        return found
+
+    def warn_of_idle_limits(self, limits: Mapping[str, Any]) -> None:
+        """Log which limits are of no handler.
+
+        Args:
+            limits: the value of ``gateway.watchdog.limits``.
+        """
+        ids = self._ids()
+        for owner, value in limits.items():
+            for timer_id in value if isinstance(value, dict) else [None]:
+                if owner not in ids or (timer_id is not None and timer_id not in ids[owner]):
+                    place = ".".join(filter(None, ("gateway.watchdog.limits", owner, timer_id)))
+                    logger.warning("%s: no module has a tick handler for it", place)
 
     def busy(self) -> List[Busy]:
         """Return which handlers run right now."""

@@ -1,0 +1,336 @@
+"""What systemd is told: a real UNIX datagram socket, and real processes."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import queue
+import secrets
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, Dict, Iterator, List, Optional
+
+import pytest
+
+from tests.core.helpers import SOON, Ticker, Updated, make_gateway, messages, timers
+from tests.support.processes import Child
+from uun_iot_core import ManualClock, on, problems
+from uun_iot_core.systemd import Notifier, watchdog_seconds
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(socket, "AF_UNIX"), reason="there are no UNIX sockets on this system"
+)
+
+
+class Systemd:
+    """The socket on which systemd would listen, read by a thread since its queue is short.
+
+    Args:
+        address: a path, or ``@`` and a name.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.address = address
+        self._kernel_address = "\0" + address[1:] if address[0] == "@" else address
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind(self._kernel_address)
+        self._messages: "queue.Queue[str]" = queue.Queue()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while True:
+            text = self._socket.recv(65536).decode()
+            if text == "close":
+                return
+            self._messages.put(text)
+
+    def _send(self, text: str) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.sendto(text.encode(), self._kernel_address)
+
+    def next(self, timeout: float = SOON) -> Dict[str, str]:
+        """Wait for a message and return its fields; `queue.Empty` where none comes in time."""
+        text = self._messages.get(timeout=timeout)
+        return dict(line.split("=", 1) for line in text.split("\n"))
+
+    def wait_for(self, field: str, timeout: float = SOON) -> Dict[str, str]:
+        """Wait for a message that has a field."""
+        end = time.monotonic() + timeout
+        while True:
+            message = self.next(max(end - time.monotonic(), 0.001))
+            if field in message:
+                return message
+
+    def said(self) -> List[Dict[str, str]]:
+        """Return the messages that have been sent and were not looked at."""
+        self._send("SO_FAR=1")  # behind them
+        found: List[Dict[str, str]] = []
+        while True:
+            message = self.next()
+            if "SO_FAR" in message:
+                return found
+            found.append(message)
+
+    def close(self) -> None:
+        self._send("close")
+        self._reader.join()
+        self._socket.close()
+
+
+@pytest.fixture(params=["a path", "an abstract name"])
+def systemd(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Systemd]:
+    if request.param == "a path":
+        directory = f"/tmp/uun-iot-{secrets.token_hex(4)}"  # a socket's path is 107 bytes at most
+        os.mkdir(directory)
+        listener = Systemd(f"{directory}/notify")
+    elif sys.platform == "linux":
+        listener = Systemd(f"@uun-iot-{secrets.token_hex(8)}")
+    else:
+        pytest.skip("only Linux has abstract sockets")
+    monkeypatch.setenv("NOTIFY_SOCKET", listener.address)
+    yield listener
+    listener.close()
+    if request.param == "a path":
+        os.unlink(listener.address)
+        os.rmdir(directory)
+
+
+# -- ready, reloading, stopping, status ----------------------------------------------------------
+
+
+def test_start_and_stop_are_told(systemd: Systemd, tmp_path: Path) -> None:
+    clock = ManualClock()
+    gateway = make_gateway(tmp_path, timers(ticker=1), Ticker(clock), clock=clock)
+    assert systemd.said() == []
+    with gateway:
+        assert systemd.said() == [{"READY": "1", "STATUS": "running, 1 timer"}]
+        clock.advance(100)
+        assert systemd.said() == []  # no watchdog was asked for
+    assert systemd.said() == [{"STOPPING": "1", "STATUS": "stopping"}, {"STATUS": "stopped"}]
+
+
+def test_an_update_is_told_with_its_moment(systemd: Systemd, tmp_path: Path) -> None:
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        systemd.said()
+        before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        updated.ask({"place": "cellar"})
+        after = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+        reloading, ready = systemd.said()
+        assert set(reloading) == {"RELOADING", "MONOTONIC_USEC"} and reloading["RELOADING"] == "1"
+        assert before <= int(reloading["MONOTONIC_USEC"]) <= after
+        assert ready["READY"] == "1"
+        updated.ask({"place": "cellar"})
+        updated.ask({"moduleTimers": "nothing that can be used"})
+        assert systemd.said() == []
+
+
+def test_an_update_before_the_start_does_not_tell_that_it_is_ready(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    updated = Updated(tmp_path, {"place": "roof"})
+    updated.uuapp.reply = {"place": "cellar"}
+    updated.gateway._config.on_tick()
+    assert updated.live["place"] == "cellar"
+    assert systemd.said() == []
+
+
+def test_a_status_is_one_line(systemd: Systemd) -> None:
+    Notifier().status("two\nlines\r\nREADY=1")
+    assert systemd.said() == [{"STATUS": "two lines READY=1"}]
+
+
+@pytest.mark.parametrize(
+    "address", ["/nowhere/at/all", "@nobody-listens-here", "vsock:2:1", "x", "/" + "a" * 200]
+)
+def test_a_socket_that_cannot_be_reached_is_said_once_and_stops_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    address: str,
+) -> None:
+    monkeypatch.setenv("NOTIFY_SOCKET", address)
+    with make_gateway(tmp_path):
+        pass
+    (line,) = messages(caplog, logging.WARNING)
+    assert "systemd cannot be told READY=1" in line
+
+
+# -- the watchdog --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("environ", "seconds"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, 30.0),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "0"}, None),
+        ({"WATCHDOG_USEC": "-5"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_is_asked_for_by_the_environment(
+    environ: Dict[str, str], seconds: Optional[float]
+) -> None:
+    assert watchdog_seconds(environ) == seconds
+
+
+class Sensor:
+    """A module whose calls last as long as a test wants."""
+
+    id = "sensor"
+
+    def __init__(self, clock: ManualClock) -> None:
+        self.clock = clock
+        self.lasting = 0.0
+
+    @on("tick", "read")
+    def read(self) -> None:
+        self.clock.advance(self.lasting)
+
+
+@pytest.mark.parametrize("limit", [15, {"read": 15}])
+def test_the_watchdog_is_fed_while_no_handler_is_over_its_limit(
+    systemd: Systemd,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    limit: Any,
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+    clock = ManualClock()
+    sensor = Sensor(clock)
+    config = timers(sensor={"read": 60})
+    config["gateway"]["watchdog"] = {"limits": {"sensor": limit}}
+    with make_gateway(tmp_path, config, sensor, clock=clock):
+        clock.advance(59)
+        assert systemd.said()[1:] == [{"WATCHDOG": "1"}] * 30  # each 2 s
+        sensor.lasting = 21
+        clock.advance(1)
+        messages_now = systemd.said()
+        fed = [one for one in messages_now if "WATCHDOG" in one]
+        assert len(fed) == 8  # up to the 15th of the 21 seconds
+        assert messages_now[-1] == {
+            "STATUS": "tick sensor:read has run for 20 s, its limit is 15 s"
+        }
+        (line,) = messages(caplog, logging.ERROR)
+        assert "tick sensor:read has run for 16 s, its limit is 15 s" in line
+        assert "not fed" in line
+        clock.advance(4)
+        assert systemd.said() == [
+            {"STATUS": "running, 1 timer"},
+            {"WATCHDOG": "1"},
+            {"WATCHDOG": "1"},
+        ]
+
+
+def test_a_limit_of_no_handler_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    config = timers(sensor={"read": 60})
+    limits = {"sensor": {"read": 5, "raed": 5}, "sensro": 5}
+    config["gateway"]["watchdog"] = {"limits": limits}
+    make_gateway(tmp_path, config, Sensor(clock), clock=clock)
+    assert [line.partition(":")[0] for line in messages(caplog, logging.WARNING)] == [
+        "gateway.watchdog.limits.sensor.raed",
+        "gateway.watchdog.limits.sensro",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("watchdog", "place"),
+    [
+        (5, "gateway.watchdog"),
+        ({"limits": 5}, "gateway.watchdog.limits"),
+        ({"limits": {"a": 0}}, "gateway.watchdog.limits.a"),
+        ({"limits": {"a": True}}, "gateway.watchdog.limits.a"),
+        ({"limits": {"a": {"b": "5"}}}, "gateway.watchdog.limits.a.b"),
+        ({"limits": {"a": {"b": float("inf")}}}, "gateway.watchdog.limits.a.b"),
+    ],
+)
+def test_a_limit_is_a_number_of_seconds(watchdog: Any, place: str) -> None:
+    (problem,) = problems({"gateway": {"watchdog": watchdog}})
+    assert problem.startswith(f"{place}: expected ")
+
+
+# -- processes -----------------------------------------------------------------------------------
+
+SCRIPT = """
+import signal, sys, threading
+from uun_iot_core import Gateway, on
+class Sensor:
+    id = "sensor"
+    @on("tick")
+    def read(self):
+        print("reading", flush=True)
+        if "hang" in sys.argv:
+            threading.Event().wait()
+class Quick:
+    id = "quick"
+    @on("tick")
+    def tick(self):
+        pass
+with Gateway(sys.argv[1], lambda config, client: [Sensor(), Quick()]) as gateway:
+    signal.signal(signal.SIGTERM, gateway.signal_handler)
+    gateway.stopev.wait()
+"""
+
+
+def service(systemd: Systemd, tmp_path: Path, *arguments: str) -> Child:
+    path = tmp_path / "config.json"
+    gateway = timers(sensor=0.2, quick=0.05)["gateway"]
+    path.write_text(json.dumps({"gateway": {**gateway, "watchdog": {"limits": {"sensor": 0.5}}}}))
+    env = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "400000"}
+    return Child.python(SCRIPT, str(path), *arguments, env=env)
+
+
+def test_a_process_that_is_well_feeds_the_watchdog_until_it_is_stopped(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    with service(systemd, tmp_path) as child:
+        systemd.wait_for("READY")
+        for _ in range(5):
+            assert systemd.next() == {"WATCHDOG": "1"}
+        child.signal(signal.SIGTERM)
+        systemd.wait_for("STOPPING")
+        assert child.wait() == 0, child.errors
+        assert systemd.said()[-1] == {"STATUS": "stopped"}
+
+
+def test_a_process_with_a_handler_that_hangs_does_not_feed_it(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    with service(systemd, tmp_path, "hang") as child:
+        systemd.wait_for("READY")
+        assert systemd.next() == {"WATCHDOG": "1"}
+        hung = systemd.wait_for("STATUS")
+        assert hung["STATUS"].startswith("tick sensor has run for")
+        # the other timers go on, and say so; what would feed it goes on as well, and does not
+        for _ in range(5):
+            assert set(systemd.next()) == {"STATUS"}
+        assert child.process.poll() is None
+        child.kill()  # as systemd does next
+        child.wait()
+
+
+def test_a_process_that_is_frozen_does_not_feed_it(systemd: Systemd, tmp_path: Path) -> None:
+    with service(systemd, tmp_path) as child:
+        systemd.wait_for("READY")
+        systemd.wait_for("WATCHDOG")
+        child.signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)
+        systemd.said()
+        with pytest.raises(queue.Empty):
+            systemd.next(1.0)
+        child.signal(signal.SIGCONT)
+        systemd.wait_for("WATCHDOG")
