@@ -43,7 +43,7 @@ _BACKUP_NUMBERS: Dict[str, Tuple[Tuple[Union[Type[int], Type[float]], ...], str]
 #: what a storage keeps beside its backup file
 _COMPANIONS = (".journal", ".dead", ".lock")
 #: what is kept beside the configuration file
-_OF_THE_CONFIGURATION = (".good", ".update")
+_OF_THE_CONFIGURATION = (".good", ".update", ".counters")
 
 
 def load_config(path: str) -> Dict[str, Any]:

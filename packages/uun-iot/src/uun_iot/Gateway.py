@@ -8,6 +8,7 @@ import uun_iot_core
 from uun_iot_client import UuAppClient
 from uun_iot_core import SYSTEM_CLOCK, Clock, Config, ModuleTimer
 
+from .modules.counters import counters_of
 from .modules.Heartbeat import Heartbeat, heartbeat_command
 
 __all__ = ["Config", "Gateway", "ModuleTimer"]
@@ -62,6 +63,9 @@ class Gateway(uun_iot_core.Gateway):
             client=client,
             library_modules=_library_modules,
         )
+        heartbeat = self._modules.get(Heartbeat.id)
+        if isinstance(heartbeat, Heartbeat):
+            heartbeat._counters = counters_of(self)
 
 
 def _library_modules(config: Dict[str, Any], uuclient: UuAppClient) -> List[Any]:

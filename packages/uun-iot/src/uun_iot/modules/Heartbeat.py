@@ -10,6 +10,8 @@ from uun_iot_client import UuAppClient
 from uun_iot_core import IModule, get_iso_timestamp, on
 from uun_iot_core.logs import get_logger
 
+from .counters import Counters
+
 __all__ = ["Heartbeat", "heartbeat_command"]
 
 logger = get_logger(__name__)
@@ -20,7 +22,10 @@ class Heartbeat(IModule):
 
     The heartbeat holds ``bootTimestamp`` (ISO 8601, UTC), ``cpuUsage`` (percent since the
     last heartbeat) and ``ramUsage`` (percent); they are None where ``psutil`` is not
-    installed.
+    installed. With ``gateway.heartbeat.extended`` it also holds what has been counted since
+    the last heartbeat that arrived: entries ``sent``, ``failed`` and ``dropped`` by the
+    storages of all modules, ``restarts`` of the gateway, ``overruns`` of its timers, and
+    ``rollBacks`` of its configuration.
 
     Args:
         uucmd: sends its argument and returns the response, or something falsy if that
@@ -34,17 +39,31 @@ class Heartbeat(IModule):
         self.online = False
         self._uucmd = uucmd
         self._figures = _figures_reader()
+        #: set by the gateway that this module is of
+        self._counters: Optional[Counters] = None
 
     @on("tick")
     def on_tick(self) -> None:
         """Send a heartbeat; log ``online`` or ``offline`` where that has changed."""
+        counters = self._counters
+        told = counters.pending() if counters is not None and counters.wanted() else {}
         try:
-            response = self._uucmd(self._figures())
+            response = self._uucmd({**self._figures(), **told})
         except BaseException:
             self._set_online(False)
             raise
         status = getattr(response, "status_code", 200)
         self._set_online(bool(response) and 200 <= status < 300)
+        if self.online and counters is not None:
+            counters.arrived(told)
+
+    def _gateway_started(self) -> None:
+        if self._counters is not None:
+            self._counters.started()
+
+    def _gateway_stopped(self) -> None:
+        if self._counters is not None:
+            self._counters.stopped()
 
     def _set_online(self, online: bool) -> None:
         if online and not self.online:

@@ -1,0 +1,130 @@
+"""`Counters`: what has happened since the last heartbeat that arrived."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from typing import Any, Callable, Dict
+
+from uun_iot_core import Gateway, atomic_write
+from uun_iot_core.logs import get_logger
+from uun_iot_storage import Storage
+
+__all__ = ["Counters", "counters_of"]
+
+logger = get_logger(__name__)
+
+NAMES = ("sent", "failed", "dropped", "restarts", "overruns", "rollBacks")
+
+
+class Counters:
+    """Counts on until a heartbeat with the counts has arrived, also over restarts.
+
+    The file is written at start and at stop, and where counts in it have arrived; what was
+    counted since the start is lost with a process that is killed.
+
+    Args:
+        path: the file that keeps them.
+        read: returns counts of this process that only grow, by name.
+        wanted: returns whether they are sent; if not, the file is left alone.
+    """
+
+    def __init__(
+        self, path: str, read: Callable[[], Dict[str, int]], wanted: Callable[[], bool]
+    ) -> None:
+        self._path = path
+        self._read = read
+        self.wanted = wanted
+        self._carried = dict.fromkeys(NAMES, 0)
+        self._arrived = dict.fromkeys(NAMES, 0)
+        self._restarts = 0
+        self._loaded = False
+        self._in_file: Dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def pending(self) -> Dict[str, int]:
+        """Return what is to be told by the next heartbeat."""
+        with self._lock:
+            return self._pending()
+
+    def _pending(self) -> Dict[str, int]:
+        live = {**self._read(), "restarts": self._restarts}
+        return {
+            name: self._carried[name] + live.get(name, 0) - self._arrived[name] for name in NAMES
+        }
+
+    def arrived(self, told: Dict[str, int]) -> None:
+        """Count no more what a heartbeat has told.
+
+        Args:
+            told: what `pending` returned for it.
+        """
+        with self._lock:
+            for name, count in told.items():
+                self._arrived[name] += count
+            if any(self._in_file.values()):
+                self._save()
+
+    def started(self) -> None:
+        """Note that the gateway starts; where it has run before, that is a restart."""
+        if not self.wanted():
+            return
+        with self._lock:
+            if self._loaded or os.path.exists(self._path):
+                self._restarts += 1
+            if not self._loaded:
+                self._loaded = True
+                self._carried.update(self._load())
+            self._save()
+
+    def stopped(self) -> None:
+        """Keep for the next process what has not arrived."""
+        if self.wanted():
+            with self._lock:
+                self._save()
+
+    def _load(self) -> Dict[str, int]:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                found = json.load(file)
+            return {name: int(found[name]) for name in NAMES if name in found}
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError, TypeError, RecursionError):
+            logger.warning("%s cannot be read; the counters of heartbeats begin at 0", self._path)
+            return {}
+
+    def _save(self) -> None:
+        try:
+            pending = self._pending()
+            atomic_write(self._path, json.dumps(pending) + "\n", 0o600)
+            self._in_file = pending
+        except OSError as exc:  # counters are not worth a failing start
+            logger.warning("%s cannot be written: %s", self._path, exc.strerror)
+
+
+def counters_of(gateway: Gateway) -> Counters:
+    """Return the counters of a gateway: its modules' storages, its timers, its restarts.
+
+    Args:
+        gateway: the gateway.
+    """
+    config = gateway._config
+
+    def read() -> Dict[str, int]:
+        storages = [getattr(module, "_storage", None) for module in gateway._modules.values()]
+        stats = [storage.stats() for storage in storages if isinstance(storage, Storage)]
+        return {
+            "sent": sum(one.sent for one in stats),
+            "failed": sum(one.failed for one in stats),
+            "dropped": sum(one.dropped for one in stats),
+            "overruns": sum(one.overruns for one in gateway.timer_stats()),
+            "rollBacks": int(config.trial.rolled_back),
+        }
+
+    def wanted() -> bool:
+        heartbeat: Dict[str, Any] = gateway.config["gateway"].get("heartbeat", {})
+        return heartbeat.get("extended", False) is True
+
+    return Counters(f"{config._path}.counters", read, wanted)

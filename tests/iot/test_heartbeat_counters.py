@@ -1,0 +1,175 @@
+"""Counters in heartbeats: they count on until one arrives, also over restarts."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any, Dict, List
+
+import pytest
+
+from tests.support.sandbox import Fault, Sandbox
+from uun_iot import Gateway, ManualClock, Module, on
+from uun_iot_core import problems
+
+COMMAND = "gateway/heartbeat"
+BASIC = {"bootTimestamp", "cpuUsage", "ramUsage"}
+ZERO = {"sent": 0, "failed": 0, "dropped": 0, "restarts": 0, "overruns": 0, "rollBacks": 0}
+
+
+class Weather(Module):
+    """Stores one entry at each tick, and sends as the test says."""
+
+    def __init__(self, config: Dict[str, Any], clock: ManualClock) -> None:
+        super().__init__(config=config)
+        self.clock = clock
+        self.up = True
+        self.lasting = 0.0
+
+    @on("tick", "measure")
+    def measure(self) -> None:
+        self._storage.append({"t": 21.5}, backup=True)
+        self.clock.advance(self.lasting)
+
+    @on("tick", "send")
+    def send(self) -> None:
+        self._send_storage(lambda entries: [] if self.up else entries)
+
+
+class Device:
+    """A gateway on a manual clock, with heartbeats each 60 s.
+
+    Args:
+        uuapp: the server.
+        directory: where its files are.
+        extended: the setting; absent where None.
+    """
+
+    def __init__(self, uuapp: Sandbox, directory: Path, extended: Any = True) -> None:
+        gateway: Dict[str, Any] = {
+            "moduleTimers": {"heartbeat": 60, "weather": {"measure": 10, "send": 20}},
+            "moduleBackupStorage": {"weather": {"path": str(directory / "w.json"), "limit": 5}},
+        }
+        if extended is not None:
+            gateway["heartbeat"] = {"extended": extended}
+        config = uuapp.configuration(token_path=str(directory / "token"), gateway=gateway)
+        path = directory / "config.json"
+        path.write_text(json.dumps(config))
+        self.uuapp = uuapp
+        self.clock = ManualClock()
+        self.gateway = Gateway(
+            str(path), lambda config, client: Weather(config["gateway"], self.clock),
+            clock=self.clock,
+        )  # fmt: skip
+        weather = self.gateway._modules["weather"]
+        assert isinstance(weather, Weather)
+        self.weather = weather
+
+    def beats(self) -> List[Dict[str, Any]]:
+        """Return the counters of the heartbeats so far."""
+        return [
+            {key: value for key, value in beat.items() if key not in BASIC}
+            for beat in self.uuapp.received(COMMAND)
+        ]
+
+
+def test_they_count_what_has_happened_since_the_last_one_that_arrived(
+    uuapp: Sandbox, tmp_path: Path
+) -> None:
+    device = Device(uuapp, tmp_path)
+    with device.gateway:
+        device.clock.advance(0)
+        assert device.beats() == [ZERO]  # before the first entry
+        device.clock.advance(59)
+        sent = device.weather._storage.stats().sent
+        device.clock.advance(1)
+        assert device.beats()[-1] == {**ZERO, "sent": sent}
+        assert sent > 2
+        device.weather.lasting = 11
+        device.clock.advance(9)
+        device.clock.advance(51)
+        assert device.beats()[-1]["overruns"] > 0
+    assert not any("config.json.bad" in name for name in os.listdir(tmp_path))
+
+
+def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
+    uuapp: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "uun_iot")
+    device = Device(uuapp, tmp_path)
+    with device.gateway:
+        device.clock.advance(1)
+        outage = uuapp.faults.add(Fault("status", command=COMMAND, status=503))
+        device.weather.up = False
+        device.clock.advance(600)
+        lost = device.weather._storage.stats()
+        uuapp.faults.remove(outage)
+        device.clock.advance(60)
+        arrived = device.beats()[-1]
+        assert arrived["failed"] >= lost.failed > 0
+        assert arrived["dropped"] >= lost.dropped > 0
+        device.weather.up = True
+        device.clock.advance(60)
+        assert device.beats()[-1]["dropped"] <= 3  # what came since the last one
+    said = [one.getMessage() for one in caplog.records if one.getMessage() in ("online", "offline")]
+    assert said == ["online", "offline", "online"]
+
+
+def test_restarts_are_counted_until_a_heartbeat_arrives(uuapp: Sandbox, tmp_path: Path) -> None:
+    outage = uuapp.faults.add(Fault("status", command=COMMAND, status=503))
+    for _ in range(3):
+        device = Device(uuapp, tmp_path)
+        with device.gateway:
+            device.clock.advance(25)
+    kept = json.loads((tmp_path / "config.json.counters").read_text())
+    assert kept["restarts"] == 2
+    assert kept["sent"] > 0
+    uuapp.faults.remove(outage)
+    device = Device(uuapp, tmp_path)
+    with device.gateway:
+        device.clock.advance(60)
+        first, second = device.beats()[-2:]
+        assert first["restarts"] == 3 and first["sent"] >= kept["sent"]
+        assert second["restarts"] == 0
+    device = Device(uuapp, tmp_path)
+    with device.gateway:
+        device.clock.advance(0)
+        assert device.beats()[-1]["restarts"] == 1
+
+
+@pytest.mark.parametrize("extended", [None, False])
+def test_without_the_setting_nothing_is_sent_or_kept(
+    uuapp: Sandbox, tmp_path: Path, extended: Any
+) -> None:
+    device = Device(uuapp, tmp_path, extended)
+    with device.gateway:
+        device.clock.advance(60)
+    assert device.beats() == [{}, {}]
+    assert "config.json.counters" not in os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", '{"sent": "many"}', '{"sent": null}', "5"])
+def test_a_damaged_file_of_counters_keeps_nothing_from_working(
+    uuapp: Sandbox, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "config.json.counters").write_text(content)
+    device = Device(uuapp, tmp_path)
+    with device.gateway:
+        device.clock.advance(0)
+    assert device.beats() == [{**ZERO, "restarts": 1}]
+
+
+@pytest.mark.parametrize(
+    ("heartbeat", "place"),
+    [
+        (5, "gateway.heartbeat"),
+        ({"extended": "yes"}, "gateway.heartbeat.extended"),
+        ({"extended": 1}, "gateway.heartbeat.extended"),
+        ({"extended": None}, "gateway.heartbeat.extended"),
+    ],
+)
+def test_the_setting_is_true_or_false(heartbeat: Any, place: str) -> None:
+    (problem,) = problems({"gateway": {"heartbeat": heartbeat}})
+    assert problem.startswith(f"{place}: expected ")
