@@ -129,7 +129,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 for module in library_modules(self.config, self.uuapp_client):
                     self._add_module(module)
             if module_init is not None:
-                made = _as_modules(module_init(self.config, self.uuapp_client))
+                # one by one, so that those that came before an exception are closed
+                for module in _as_modules(module_init(self.config, self.uuapp_client)):
+                    made.append(module)
                 for module in made:
                     self._add_module(module)
             self._build_events()
@@ -408,8 +410,8 @@ def _is_failure(exc: Optional[BaseException]) -> bool:
     return exc is not None and not isinstance(exc, KeyboardInterrupt)
 
 
-def _as_modules(result: Any) -> List[Any]:
-    """Return what an ``init`` function returned as a list of modules."""
+def _as_modules(result: Any) -> Iterable[Any]:
+    """Return the modules in what an ``init`` function returned."""
     if result is None:
         return []
     if getattr(result, "id", None) is not None or next(find_handlers(result), None) is not None:
@@ -419,7 +421,7 @@ def _as_modules(result: Any) -> List[Any]:
             "module_init must return a module, an iterable of modules, or None; "
             f"it returned {json_type(result)}"
         )
-    return list(result)
+    return result
 
 
 def _tell(target: Any, hook: str, name: str, *args: Any) -> None:

@@ -1,0 +1,152 @@
+"""Starting and stopping thousands of times leaves nothing behind; starts that never end."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Dict
+
+import pytest
+
+from tests.support.processes import Child
+
+# Prints threads, descriptors, live blocks of memory and resident pages after some cycles, and
+# again after many more.
+CYCLES = """
+import gc, json, logging, os, sys, threading
+from uun_iot_core import Gateway, on
+logging.getLogger("uun_iot").addHandler(logging.NullHandler())
+path, mode, cycles = sys.argv[1], sys.argv[2], int(sys.argv[3])
+class Busy:
+    def __init__(self, id):
+        self.id = id
+        self.ticked = threading.Event()
+        self.file = open(os.devnull)
+    @on("start")
+    def start(self, evs):
+        evs[1].wait()
+    @on("tick")
+    def tick(self):
+        self.ticked.set()
+    @on("stop")
+    def stop(self):
+        self.stopped = True
+    def _gateway_stopped(self):
+        self.file.close()
+class Raising(Busy):
+    def __init__(self, id):
+        raise ValueError(id)
+def cycle():
+    modules = []
+    def init(config, client):
+        for one in ("a", "b"):
+            modules.append(Busy(one))
+            yield modules[-1]
+        if mode == "raising":
+            yield Raising("c")
+    if mode == "raising":
+        try:
+            Gateway(path, init)
+        except ValueError:
+            assert all(one.file.closed for one in modules)
+            return
+        raise AssertionError("it must raise")
+    gateway = kept if mode == "the same" else Gateway(path, init)
+    gateway.start()
+    for one in gateway._modules.values():
+        if isinstance(one, Busy):
+            assert one.ticked.wait(10)
+            one.ticked.clear()
+    gateway.stop()
+def measured():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        pages = int(file.read().split()[1])
+    return {
+        "threads": threading.active_count(),
+        "descriptors": len(os.listdir("/proc/self/fd")),
+        "blocks": sys.getallocatedblocks(),
+        "bytes": pages * os.sysconf("SC_PAGE_SIZE"),
+    }
+if mode == "the same":
+    kept = Gateway(path, lambda config, client: [Busy("a"), Busy("b")])
+    Busy._gateway_stopped = lambda self: None
+for _ in range(max(20, cycles // 10)):
+    cycle()
+measured()
+first = measured()
+for _ in range(cycles):
+    cycle()
+print(json.dumps([first, measured()]), flush=True)
+"""
+MODES = ["the same", "new ones", "raising"]
+
+
+def cycles(directory: Path, mode: str, count: int) -> None:
+    path = directory / "config.json"
+    path.write_text(json.dumps({"gateway": {"moduleTimers": {"a": 0.01, "b": 60}}}))
+    with Child.python(CYCLES, str(path), mode, str(count)) as child:
+        assert child.wait(600) == 0, child.errors
+        first: Dict[str, int]
+        first, last = json.loads(child.lines[0])
+    assert (last["threads"], last["descriptors"]) == (first["threads"], first["descriptors"])
+    # the interpreter's caches come and go by some 200 blocks, however many the cycles are
+    assert last["blocks"] - first["blocks"] <= 450, (first, last)
+    assert last["bytes"] - first["bytes"] <= 1_000_000, (first, last)
+
+
+needs_proc = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+
+@needs_proc
+@pytest.mark.parametrize("mode", MODES)
+def test_starting_and_stopping_leaks_no_thread_descriptor_or_byte(
+    tmp_path: Path, mode: str
+) -> None:
+    cycles(tmp_path, mode, 500)
+
+
+@needs_proc
+@pytest.mark.slow
+@pytest.mark.long
+@pytest.mark.parametrize("mode", MODES)
+def test_ten_thousand_cycles_leak_no_thread_descriptor_or_byte(tmp_path: Path, mode: str) -> None:
+    cycles(tmp_path, mode, 10_000)
+
+
+NEVER = """
+import signal, sys, threading
+import uun_iot_core.gateway
+from uun_iot_core import Gateway, on
+uun_iot_core.gateway.STOP_WARNING_AFTER = 0.2
+class Deaf:
+    @on("start")
+    def start(self, evs):
+        threading.Event().wait()
+    @on("tick")
+    def tick(self):
+        print("tick", flush=True)
+with Gateway(sys.argv[1], lambda config, client: Deaf()) as gateway:
+    for name in ("SIGTERM", "SIGINT"):
+        signal.signal(getattr(signal, name), gateway.signal_handler)
+    print("started", flush=True)
+    gateway.stopev.wait()
+"""
+
+
+@pytest.mark.parametrize("second", ["SIGTERM", "SIGINT"])
+def test_a_start_handler_that_never_returns_delays_no_tick_is_named_and_can_be_ended(
+    tmp_path: Path, second: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"gateway": {"moduleTimers": {"deaf": 0.05}}}))
+    with Child.python(NEVER, str(path)) as child:
+        child.wait_for_line("started")
+        child.wait_for_line("tick")
+        child.signal(signal.SIGTERM)
+        child.wait_for_line("stopping has waited .* for `uun_iot start deaf`")
+        child.wait_for_line("in start")  # its stack
+        child.signal(getattr(signal, second))
+        assert child.wait() == 128 + getattr(signal, second), child.errors
