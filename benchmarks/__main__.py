@@ -10,6 +10,7 @@ from typing import Dict, List
 BENCHMARKS: Dict[str, str] = {
     "client": "benchmarks.client.command",
     "storage": "benchmarks.storage.command",
+    "timers": "benchmarks.timers.command",
 }
 
 

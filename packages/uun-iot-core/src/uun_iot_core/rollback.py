@@ -17,11 +17,9 @@ never rolled back.
 from __future__ import annotations
 
 import errno
-import hashlib
 import itertools
 import json
 import os
-import secrets
 import threading
 from typing import Any, Dict, List, Optional, Tuple, Union
 
@@ -65,7 +63,7 @@ def _this_process() -> str:
     global _process
     pid = os.getpid()
     if _process is None or not _process.startswith(f"{pid}-"):  # after a fork
-        _process = f"{pid}-{_born(pid)}-{secrets.token_hex(8)}"
+        _process = f"{pid}-{_born(pid)}-{os.urandom(8).hex()}"
     return _process
 
 
@@ -79,6 +77,8 @@ def _lives(holder: str) -> bool:
 
 
 def _digest(content: Union[str, bytes]) -> str:
+    import hashlib  # here, since most processes never take an update, and it takes 2 MB
+
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
@@ -133,7 +133,8 @@ class Trial:
 
     def rejects(self, reply: str) -> bool:
         """Return whether a reply, as canonical JSON, is one that led to a roll-back."""
-        return _digest(reply) in self.rejected
+        rejected = self.rejected
+        return bool(rejected) and _digest(reply) in rejected
 
     # -- the life of a process ------------------------------------------------------------------
 

@@ -1,0 +1,1 @@
+"""What timers cost: threads, memory, CPU, lateness; beside the published ones and others."""
