@@ -116,14 +116,17 @@ def many(name: str, count: int, spread: bool, seconds: float) -> Reply:
 
 
 def blocked(name: str, slow: int, fast: int, seconds: float) -> Reply:
-    """Run slow handlers, of 2 s each 4 s, beside fast timers of 0.25 s; look at the fast ones."""
+    """Run slow handlers beside fast timers of 0.25 s, and look at the fast ones.
+
+    A slow handler takes a third of the time of the measurement, and comes twice.
+    """
     contender = CONTENDERS[name]()
     contender.open()
     ticks = Ticks(fast, 0.25)
     for number in range(fast):
         contender.add(0.25, ticks.function(number))
     for _ in range(slow):
-        contender.add(4.0, lambda: time.sleep(2.0))
+        contender.add(seconds * 2 / 3, lambda: time.sleep(seconds / 3))
     for number in range(fast + slow):
         if number < fast:
             ticks.started[number] = time.monotonic()

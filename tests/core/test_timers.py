@@ -148,6 +148,41 @@ def test_ten_years_bring_no_drift() -> None:
     assert timer.missed == 0
 
 
+def test_years_of_ticks_take_a_second_and_none_drifts() -> None:
+    clock = ManualClock()
+    counts = [0, 0]
+    off: List[float] = []
+
+    def tick(number: int, period: float) -> None:
+        if clock.monotonic() != counts[number] * period:
+            off.append(clock.monotonic())
+        counts[number] += 1
+
+    hourly = RepeatTimer(3600.1, tick, [0, 3600.1], clock=clock)
+    weekly = RepeatTimer(7 * 86_400, tick, [1, 7 * 86_400], clock=clock)
+    hourly.start()
+    weekly.start()
+    years = 20 * 365.25 * 86_400
+    clock.advance(years)
+    assert off == []
+    assert counts == [int(years // 3600.1) + 1, int(years // (7 * 86_400)) + 1]
+    assert hourly.missed == weekly.missed == 0
+    assert hourly.stats().max_lateness == 0
+
+
+def test_ten_years_forward_and_back_on_the_wall_clock_change_no_tick() -> None:
+    clock = ManualClock()
+    calls = Calls(clock)
+    timer = RepeatTimer(60, calls, clock=clock)
+    timer.start()
+    for years in (10, -10, -10, 10):
+        clock.set_time(clock.time() + years * 365.25 * 86_400)
+        clock.advance(90)
+    assert calls.times == [0, 60, 120, 180, 240, 300, 360]
+    assert timer.stats().missed == 0
+    assert timer.stats().last_start == clock.time()
+
+
 def test_setting_the_wall_clock_changes_nothing() -> None:
     clock = ManualClock()
     calls = Calls(clock)

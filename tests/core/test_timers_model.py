@@ -7,7 +7,13 @@ from typing import List, Optional, Tuple
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from uun_iot_core import ManualClock, RepeatTimer
 
@@ -33,6 +39,8 @@ class ModelTimer:
         self.queued: Optional[Tuple[int, int]] = None  # when, and its place in the queue
         self.missed = 0
         self.calls: List[int] = []
+        self.lateness: List[int] = []  # of each call; what has no cause would be seen in it
+        self.overruns = 0
         self.duration = 0
         self.plan = ""
 
@@ -78,6 +86,8 @@ class Model:
         start = timer.starts
         timer.busy = True
         timer.calls.append(self.now)
+        timer.lateness.append(self.now - timer.next)
+        begin, period = self.now, timer.period
         plan, timer.plan = timer.plan, ""
         if plan:
             self.stop(timer)
@@ -85,6 +95,7 @@ class Model:
             self.start(timer)
         self.advance(timer.duration)
         timer.busy = False
+        timer.overruns += self.now - begin > period
         if timer.started and timer.starts == start:
             timer.next += timer.period
             while timer.next < self.now:
@@ -181,6 +192,11 @@ class Timers(RuleBasedStateMachine):
         assert self.clock.monotonic() == self.model.now * UNIT
         for number, expected in enumerate(self.model.timers):
             assert self.calls[number] == [when * UNIT for when in expected.calls]
+            stats = self.timers[number].stats()
+            assert stats.calls == len(expected.calls)
+            assert stats.overruns == expected.overruns
+            assert stats.max_lateness == max([0, *expected.lateness]) * UNIT
+            assert stats.lateness == (expected.lateness[-1] * UNIT if expected.calls else None)
             assert self.timers[number].missed == expected.missed
             assert self.timers[number].running == expected.started
             assert self.timers[number].period == expected.period * UNIT
@@ -188,3 +204,11 @@ class Timers(RuleBasedStateMachine):
 
 TestTimers = Timers.TestCase
 TestTimers.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_many_more_and_longer_sequences() -> None:
+    run_state_machine_as_test(
+        Timers, settings=settings(max_examples=5_000, stateful_step_count=80, deadline=None)
+    )
