@@ -16,7 +16,7 @@ import pytest
 from tests.core.helpers import SOON, in_thread, joined, timers
 from tests.support.processes import Child
 from tests.support.wait import eventually
-from uun_iot_core.signals import WakefulEvent
+from uun_iot_core.wakeful import WakefulEvent
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="waits on a pipe")
 

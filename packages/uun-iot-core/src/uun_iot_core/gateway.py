@@ -29,10 +29,12 @@ from .events.threads import Busy
 from .events.tick import EvTick
 from .exceptions import ConfigError, ModuleError, json_type
 from .logs import get_logger
-from .signals import SignalExit, WakefulEvent
+from .signals import SignalExit
+from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
-from .timer_stats import TimerStats, stack_of
+from .timer_stats import TimerStats
 from .updates import Config
+from .wakeful import WakefulEvent
 
 __all__ = ["Client", "Gateway"]
 
@@ -287,7 +289,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self.stopev.set()
             self._supervision.stopping()
             self._tell_client("_gateway_stopping", STOP_GRACE)
-            with _StopWatch(self._busy):
+            with StopWatch(self._busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
                 self._tick_event.cancel()
                 self._config.event.cancel()
                 self._stop_event.stop()
@@ -433,34 +435,3 @@ def _tell(target: Any, hook: str, name: str, *args: Any) -> None:
         function(*args)
     except Exception:
         logger.error("%s: %s failed", name, hook, exc_info=True)
-
-
-class _StopWatch:
-    """Says in the log what keeps a stop waiting, with its stack."""
-
-    def __init__(self, busy: Callable[[], List[Busy]]) -> None:
-        self._busy = busy
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="uun_iot stop watch", daemon=True)
-
-    def _watch(self) -> None:
-        wait = STOP_WARNING_AFTER
-        waited = 0.0
-        while not self._done.wait(wait):
-            waited += wait
-            wait = STOP_WARNING_EVERY
-            for name, ident in self._busy():
-                logger.warning(
-                    "stopping has waited %.0f s for `%s`:\n%s", waited, name, stack_of(ident)
-                )
-
-    def __enter__(self) -> None:
-        try:
-            self._thread.start()
-        except RuntimeError:  # no thread to be had: stopping matters more than saying
-            self._done.set()
-
-    def __exit__(self, *exc: object) -> None:
-        if not self._done.is_set():
-            self._done.set()
-            self._thread.join()

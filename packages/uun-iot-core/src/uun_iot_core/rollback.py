@@ -17,18 +17,19 @@ never rolled back.
 from __future__ import annotations
 
 import errno
-import itertools
 import json
 import os
 import threading
-from typing import Any, Dict, List, Optional, Tuple, Union
+from typing import Any, Dict, List, Optional, Union
 
 from .clock import Clock
 from .config import canonical, load_config
 from .exceptions import ConfigError
 from .files import atomic_write
 from .logs import get_logger
+from .process import lives, moment, next_number, this_process
 from .timers import RepeatTimer
+from .trial_file import FILE_MODE, read, remove, write, write_quietly
 
 __all__ = ["Trial"]
 
@@ -40,62 +41,14 @@ TRIAL_SECONDS = 600.0
 UNCLEAN_ENDS = 3
 #: how many rejected replies are remembered
 REMEMBERED = 16
-#: a configuration holds access codes, and so does its copy
-FILE_MODE = 0o600
 #: nothing can be written beside the file, though the file itself can be
 _NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
-
-_process: Optional[str] = None
-_numbers = itertools.count()
-
-
-def _born(pid: int) -> str:
-    """Return when a process was started, in its system's own count; "" where nobody tells."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode("ascii")  # see proc(5)
-    except (OSError, IndexError):
-        return ""
-
-
-def _this_process() -> str:
-    """Return a name of this process that no other has; in a container the number comes again."""
-    global _process
-    pid = os.getpid()
-    if _process is None or not _process.startswith(f"{pid}-"):  # after a fork
-        _process = f"{pid}-{_born(pid)}-{os.urandom(8).hex()}"
-    return _process
-
-
-def _lives(holder: str) -> bool:
-    """Return whether the process that a name is of is still there."""
-    process = holder.partition("/")[0]
-    pid, born = (process.split("-") + ["", ""])[:2]
-    if process == _this_process():
-        return True
-    return pid != str(os.getpid()) and pid.isdigit() and born != "" and _born(int(pid)) == born
 
 
 def _digest(content: Union[str, bytes]) -> str:
     import hashlib  # here, since most processes never take an update, and it takes 2 MB
 
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
-
-
-def _moment(clock: Clock) -> Tuple[str, float]:
-    """Return the boot, and seconds since some moment in it.
-
-    The wall clock of a device may be set at any time, so it is asked only where processes
-    share no monotonic clock: where the system does not name its boots, or the application
-    gave a clock of its own.
-    """
-    if type(clock).monotonic is Clock.monotonic:
-        try:
-            with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-                return file.read().strip(), clock.monotonic()
-        except OSError:
-            pass
-    return "", clock.time()
 
 
 class Trial:
@@ -111,12 +64,12 @@ class Trial:
         self._good = f"{path}.good"
         self._state = f"{path}.update"
         self._clock = clock
-        self._process = _this_process()
-        self._holder = f"{self._process}/{next(_numbers)}"
+        self._process = this_process()
+        self._holder = f"{self._process}/{next_number()}"
         self._lock = threading.RLock()
         self._timer: Optional[RepeatTimer] = None
         self._started = False
-        self._known: Dict[str, Any] = self._read()
+        self._known: Dict[str, Any] = read(self._state)
         #: whether the configuration was rolled back when this object was made
         self.rolled_back = False
 
@@ -150,7 +103,7 @@ class Trial:
                 self._known.pop("trial", None)
                 return self._path
             trial = self._trial
-            if trial["process"] is not None and not _lives(trial["process"]):
+            if trial["process"] is not None and not lives(trial["process"]):
                 trial["unclean"] += 1
                 trial["process"] = None
                 logger.info(
@@ -180,7 +133,7 @@ class Trial:
 
     def _elapsed(self) -> float:
         """Return for how long the trial has been going on; it begins anew with a new boot."""
-        trial, (boot, now) = self._trial, _moment(self._clock)
+        trial, (boot, now) = self._trial, moment(self._clock)
         if trial.get("boot") == boot and now >= trial["since"]:
             return float(now - trial["since"])
         trial["boot"], trial["since"] = boot, now
@@ -190,7 +143,7 @@ class Trial:
         """Note that this process runs with the configuration on trial."""
         if self._trial["process"] is None:  # else another one that lives does
             self._trial["process"] = self._holder
-            self._write_quietly()
+            write_quietly(self._state, self._known)
 
     def started(self) -> None:
         """Note that the gateway has started; let the trial end when its time is over."""
@@ -206,14 +159,14 @@ class Trial:
         Args:
             clean: whether it was meant to.
         """
-        if self._process != _this_process():
+        if self._process != this_process():
             return  # a forked child; the gateway is its parent's
         with self._lock:
             self._started = False
             timer, self._timer = self._timer, None
             if clean and self._trial.get("process") == self._holder:
                 self._trial["process"] = None
-                self._write_quietly()
+                write_quietly(self._state, self._known)
         if timer is not None:
             timer.stop()
 
@@ -223,7 +176,7 @@ class Trial:
             if self._trial.get("process") == self._holder:
                 self._trial["unclean"] += 1
                 self._trial["process"] = None
-                self._write_quietly()
+                write_quietly(self._state, self._known)
 
     def _watch(self) -> None:
         left = TRIAL_SECONDS - self._elapsed()
@@ -248,7 +201,7 @@ class Trial:
     def _pass(self) -> None:
         logger.debug("%s: the update has stood its trial", self._path)
         self._known.pop("trial", None)
-        self._write_quietly()
+        write_quietly(self._state, self._known)
 
     # -- an update ------------------------------------------------------------------------------
 
@@ -271,7 +224,7 @@ class Trial:
                     configs = {**self._trial["configs"], **configs}
                 else:
                     atomic_write(self._good, self._content(before), FILE_MODE)
-                boot, now = _moment(self._clock)
+                boot, now = moment(self._clock)
                 trial = {
                     "configs": configs,
                     "boot": boot,
@@ -281,7 +234,7 @@ class Trial:
                 }
                 previous, self._known = self._known, {**self._known, "trial": trial}
                 try:
-                    self._write()
+                    write(self._state, self._known)
                 except BaseException:
                     self._known = previous
                     raise
@@ -295,7 +248,7 @@ class Trial:
                     )
                     return
                 if not good_was_there:
-                    _remove(self._good)
+                    remove(self._good)
                 raise
             if self._started:
                 self._watch()
@@ -305,8 +258,8 @@ class Trial:
         with self._lock:
             if not self._on_trial():
                 self._known.pop("trial", None)
-                _remove(self._good)
-                self._write_quietly()
+                remove(self._good)
+                write_quietly(self._state, self._known)
 
     def saved_again(self, text: str) -> None:
         """Note that an update handler changed the configuration on trial, before it is saved.
@@ -318,7 +271,7 @@ class Trial:
             if self._trial:
                 replies = self._trial["configs"]
                 replies[_digest(text)] = list(replies.values())[-1]
-                self._write_quietly()
+                write_quietly(self._state, self._known)
 
     def _content(self, before: str) -> Union[str, bytes]:
         """Return the file as it is, or what was in memory where it is gone or was edited."""
@@ -354,7 +307,7 @@ class Trial:
         kept = [one for one in self.rejected if one not in replies]
         # remembered first: a power cut behind it repeats the roll-back, and forgets nothing
         self._known["rejected"] = [*kept, *sorted(replies)][-REMEMBERED:]
-        self._write_quietly()
+        write_quietly(self._state, self._known)
         try:
             atomic_write(self._path, good, FILE_MODE)
         except OSError as exc:
@@ -363,7 +316,7 @@ class Trial:
             )
             return self._good
         self._known.pop("trial", None)
-        self._write_quietly()
+        write_quietly(self._state, self._known)
         logger.error(
             "%s: the process ended %d times without a clean stop within %.0f minutes of an "
             "update; the last good configuration is in place again, and the same reply of the "
@@ -374,47 +327,3 @@ class Trial:
             self._state,
         )
         return self._path
-
-    # -- the file -------------------------------------------------------------------------------
-
-    def _read(self) -> Dict[str, Any]:
-        try:
-            with open(self._state, encoding="utf-8") as file:
-                known = json.load(file)
-            if not isinstance(known, dict):
-                raise ValueError("no object")
-            trial = known.get("trial")
-            if trial is not None:
-                # whatever else is in the file, it must not keep the gateway from starting
-                known["trial"] = {
-                    "configs": dict(trial["configs"]),
-                    "boot": str(trial["boot"]),
-                    "since": float(trial["since"]),
-                    "unclean": int(trial["unclean"]),
-                    "process": None if trial["process"] is None else str(trial["process"]),
-                }
-            return known
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError, KeyError, RecursionError):
-            logger.warning("%s cannot be read; it counts for nothing", self._state)
-            return {}
-
-    def _write(self) -> None:
-        if any(self._known.values()):
-            atomic_write(self._state, json.dumps(self._known, indent=1) + "\n", FILE_MODE)
-        else:
-            _remove(self._state)
-
-    def _write_quietly(self) -> None:
-        try:
-            self._write()
-        except OSError as exc:
-            logger.warning("%s cannot be written: %s", self._state, exc.strerror)
-
-
-def _remove(path: str) -> None:
-    try:
-        os.unlink(path)
-    except OSError:
-        pass

@@ -15,82 +15,23 @@ import os
 import threading
 import weakref
 from math import inf
-from typing import Callable, List, Optional, Set, Tuple, Type
+from typing import List, Optional, Set, Tuple, Type
 
 from .clock import Clock, ManualClock
 from .logs import get_logger
-from .timer_stats import Record, TimerStats, stack_of
+from .series import SHORTEST_PERIOD, Series, Slot
+from .timer_stats import TimerStats, stack_of
 
-__all__ = ["Scheduler", "Series", "Slot", "scheduler_of"]
+__all__ = ["Scheduler", "scheduler_of"]
 
 logger = get_logger(__name__)
-
-#: what a timer calls; where it deals with exceptions by itself, it returns their class
-Call = Callable[[], Optional[Type[BaseException]]]
 
 #: idle threads kept ready; others leave
 RESERVE = 2
 #: seconds after which an idle thread leaves
 IDLE_SECONDS = 30.0
-#: seconds of the shortest period; below it, moments years after the start cannot be told apart
-SHORTEST_PERIOD = 1e-6
-#: seconds of the longest single wait, so that a clock read from elsewhere may jump
+#: seconds of the longest single wait on a clock of the application's, which may jump
 LONGEST_WAIT = 30.0
-
-
-class Slot:
-    """What one timer may run: one call at a time, whichever series of it that belongs to."""
-
-    __slots__ = ("record", "running", "thread", "waiting")
-
-    def __init__(self) -> None:
-        self.record = Record()
-        self.running: Optional[Series] = None
-        self.thread: Optional[int] = None
-        self.waiting: Optional[Series] = None
-
-
-class Series:
-    """The calls between one start of a timer and its stop: due at origin + k × period."""
-
-    __slots__ = (
-        "call",
-        "cancelled",
-        "entry",
-        "k",
-        "missed",
-        "name",
-        "origin",
-        "period",
-        "slot",
-    )
-
-    def __init__(self, slot: Slot, call: Call, period: float, name: str) -> None:
-        self.slot = slot
-        self.call = call
-        self.period = max(period, SHORTEST_PERIOD)
-        self.name = name
-        self.origin = 0.0
-        self.k = 0
-        self.missed = 0
-        self.cancelled = False
-        self.entry: Optional[int] = None  # number of its valid heap entry
-
-    @property
-    def due(self) -> float:
-        """When the next call is due, in the clock's monotonic seconds."""
-        return self.origin + self.k * self.period
-
-    def step(self, now: float) -> None:
-        """Go on to the next due moment; those that have passed meanwhile are missed."""
-        following = self.k + 1
-        if self.origin + following * self.period < now:
-            self.k = max(following, int((now - self.origin) // self.period))
-            while self.due < now:
-                self.k += 1
-            self.missed += self.k - following
-        else:
-            self.k = following
 
 
 class Scheduler:
@@ -104,6 +45,9 @@ class Scheduler:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._threaded = not isinstance(clock, ManualClock)
+        # the system's own clock is what a wait is measured with, and needs no second look
+        own = type(clock).monotonic is Clock.monotonic
+        self._longest_wait = threading.TIMEOUT_MAX if own else LONGEST_WAIT
         self._reset()
         _watch_forks(self)
 
@@ -402,7 +346,7 @@ class Scheduler:
                 due = self._head()
                 until = self._look_at if due is None else min(due, self._look_at)
                 self._leader_wake.wait(
-                    None if until == inf else min(max(until - now, 0.0), LONGEST_WAIT)
+                    None if until == inf else min(max(until - now, 0.0), self._longest_wait)
                 )
             return None
         finally:

@@ -26,8 +26,9 @@ from .exceptions import json_type
 from .files import StagedFile, atomic_write
 from .logs import get_logger
 from .polls import Polls
-from .rollback import FILE_MODE, Trial
+from .rollback import Trial
 from .savable import not_savable, pretty, same, settled
+from .trial_file import FILE_MODE
 from .typing import IModule
 
 if TYPE_CHECKING:
