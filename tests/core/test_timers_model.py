@@ -210,5 +210,5 @@ TestTimers.settings = settings(max_examples=200, stateful_step_count=40, deadlin
 @pytest.mark.long
 def test_many_more_and_longer_sequences() -> None:
     run_state_machine_as_test(
-        Timers, settings=settings(max_examples=5_000, stateful_step_count=80, deadline=None)
+        Timers, settings=settings(max_examples=2_000, stateful_step_count=60, deadline=None)
     )

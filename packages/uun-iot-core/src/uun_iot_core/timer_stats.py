@@ -16,7 +16,7 @@ __all__ = ["Record", "TimerStats", "stack_of"]
 WARN_AT = (1, 10)
 #: seconds that it must have taken at least: with periods of milliseconds, the system's own
 #: scheduling makes every handler overrun now and then (`TimerStats.overruns` counts that)
-WARN_NOT_BEFORE = 0.1
+WARN_NOT_BEFORE = 0.25
 
 
 @dataclass(frozen=True)
