@@ -163,8 +163,8 @@ def blocked(run: Run) -> Table:
     run.tell("fast timers beside slow handlers")
     seconds = run.options.seconds * 2
     table = Table(
-        f"100 timers of 0.25 s beside 20 handlers that block for {seconds / 3:g} s of each "
-        f"{seconds * 2 / 3:g} s",
+        f"100 timers of 0.25 s beside 20 handlers that block for {seconds / 3:.3g} s of each "
+        f"{seconds * 2 / 3:.3g} s",
         ["of", "threads", "late ms: p50", "p99", "max", "ticks"],
     )
     found = run.measure(

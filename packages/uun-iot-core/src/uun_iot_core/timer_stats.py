@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 import traceback
-from dataclasses import dataclass
 from math import inf
-from typing import Optional, Type
+from typing import NamedTuple, Optional, Type
 
 from .clock import Clock
 
@@ -19,8 +18,7 @@ WARN_AT = (1, 10)
 WARN_NOT_BEFORE = 0.25
 
 
-@dataclass(frozen=True)
-class TimerStats:
+class TimerStats(NamedTuple):
     """Figures of one timer, since it was made; all of one moment.
 
     Durations are seconds of the timer's monotonic clock, moments are wall-clock seconds
