@@ -121,13 +121,15 @@ def test_a_call_under_way_is_told() -> None:
 
     timer = RepeatTimer(0.05, block)
     timer.start()
-    assert begun.wait(SOON)
-    assert eventually(lambda: (timer.stats().running_for or 0) > 0.05)
-    stats = timer.stats()
-    assert (stats.calls, stats.overruns, stats.duration) == (1, 1, None)
-    assert stats.max_duration >= 0.05
-    let_go.set()
-    timer.stop()
+    try:
+        assert begun.wait(SOON)
+        assert eventually(lambda: (timer.stats().running_for or 0) > 0.05)
+        stats = timer.stats()
+        assert (stats.calls, stats.overruns, stats.duration) == (1, 1, None)
+        assert stats.max_duration >= 0.05
+    finally:
+        let_go.set()
+        timer.stop()
 
 
 def test_the_gateway_tells_of_the_timers_of_all_modules(tmp_path: Path) -> None:
@@ -189,13 +191,18 @@ def test_a_handler_that_hangs_is_named_while_it_hangs_with_where_it_is(
 
     timer = RepeatTimer(0.1, wait_for_a_sensor, name="tick hung")
     timer.start()
-    assert eventually(lambda: len(messages(caplog, logging.WARNING)) == 2)
-    assert timer.stats().calls == 1
-    let_go.set()
-    timer.stop()
-    first, second = messages(caplog, logging.WARNING)
-    assert "longer than" in first and "more than 10 times" in second
-    assert "in wait_for_a_sensor" in second
+    try:
+        assert eventually(
+            lambda: any("more than 10" in one for one in messages(caplog, logging.WARNING))
+        )
+        assert timer.stats().calls == 1
+    finally:
+        let_go.set()
+        timer.stop()
+    *first, second = messages(caplog, logging.WARNING)
+    assert len(first) <= 1  # a machine that stands still for a second says both in one
+    assert all("longer than" in one for one in first)
+    assert "more than 10 times" in second and "in wait_for_a_sensor" in second
 
 
 def test_milliseconds_are_counted_and_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
