@@ -17,6 +17,7 @@ never rolled back.
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import threading
@@ -46,8 +47,6 @@ _NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def _digest(content: Union[str, bytes]) -> str:
-    import hashlib  # here, since most processes never take an update, and it takes 2 MB
-
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
