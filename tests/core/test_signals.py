@@ -373,7 +373,8 @@ def block():
     {LEAVE}
 thread = threading.Thread(target=block)
 thread.start()
-thread.join()
+while thread.is_alive():  # in steps, as in rest()
+    thread.join(0.2)
 say("joined")
 rest()
 """
