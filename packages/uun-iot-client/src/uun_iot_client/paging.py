@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
+from uun_iot_core.logs import get_logger
+
 from .errors import protocol_error
 
 __all__ = ["pages"]
 
+logger = get_logger(__name__)
+
 _LISTS = ("itemList", "pageItemList")
+_EQUAL_PAGES = 100  # in a row; then the server only repeats the index that it was asked for
 
 
 def pages(
@@ -19,6 +24,9 @@ def pages(
 ) -> Iterator[Any]:
     """Iterate over the items of a list.
 
+    Where the replies have a ``total``, it ends when so many have come; where they have none,
+    at a page that is shorter than the first one and than was asked for. An empty page ends it.
+
     Args:
         ask: returns the reply to a dtoIn.
         uucmd: names the command in errors.
@@ -26,7 +34,7 @@ def pages(
         page_size: items to ask for at a time where that does not say it.
 
     Raises:
-        ProtocolError: a reply has no list.
+        ProtocolError: a reply has no list, or the same page comes without end.
         ValueError: the index or the size of pages is no whole number of the right range.
     """
     wish = dto_in.get("pageInfo")
@@ -49,7 +57,9 @@ def _items(
     index: int,
     size: int,
 ) -> Iterator[Any]:
+    first: Optional[int] = None  # items of the first page: what the server gives at a time
     before: Optional[List[Any]] = None
+    came = equal = 0
     while True:
         reply = ask({**dto_in, "pageInfo": {"pageIndex": index, "pageSize": size}})
         items = next((reply[key] for key in _LISTS if isinstance(reply.get(key), list)), None)
@@ -57,18 +67,40 @@ def _items(
             raise protocol_error(f"the reply of {uucmd} has no list: no {' and no '.join(_LISTS)}")
         said = reply.get("pageInfo")
         said = said if isinstance(said, Mapping) else {}
-        used = _positive(said.get("pageSize")) or size  # a server may allow less than was wished
-        total = said.get("total", reply.get("total"))
-        if total is None and items == before:
-            return  # the server knows no pages, and answers the whole each time
+        used = _number(said.get("pageSize"), 1) or size  # a server may allow less than was wished
+        total = _number(said.get("total", reply.get("total")), 0)
+        if first is None:
+            first = len(items)
+            came = index * min(used, first)  # what stands before the place where it begins
+        equal = equal + 1 if items and items == before else 0
+        if equal and total is None:
+            # equal readings are no reason to stop where the server says which page it is
+            if said.get("pageIndex") != index:
+                logger.warning(
+                    "%s: page %d is the same as the one before, and the reply says neither its"
+                    " index nor a total: taken for a command that knows no pages, and whose list"
+                    " has ended",
+                    uucmd,
+                    index,
+                )
+                return
+            if equal >= _EQUAL_PAGES:
+                raise protocol_error(f"{uucmd} gave the same page again and again, without a total")
         yield from items
-        index += 1
-        if not items or len(items) < used:
+        came += len(items)
+        if total is not None:
+            if items and came < total:
+                index, size, before = index + 1, used, items
+                continue
+            if came < total and index * used < total:
+                logger.warning("%s: %d items were announced, %d came", uucmd, total, came)
             return
-        if isinstance(total, int) and index * used >= total:
+        # A server that gives fewer than asked for may give as many each time, whatever it says.
+        if not items or len(items) < min(size, first):
             return
-        size, before = used, items
+        index, size, before = index + 1, used, items
 
 
-def _positive(value: Any) -> Optional[int]:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+def _number(value: Any, least: int) -> Optional[int]:
+    is_one = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    return value if is_one else None
