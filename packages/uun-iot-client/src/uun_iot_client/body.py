@@ -4,15 +4,99 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import uuid
-from typing import TYPE_CHECKING, Any, Dict, List, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from .errors import dto_in_error
 
 if TYPE_CHECKING:
     from requests_toolbelt.multipart.encoder import MultipartEncoder
 
-__all__ = ["Body", "EncoderBody", "FormBody", "JsonBody", "is_encoder"]
+__all__ = ["Body", "BodyFailed", "EncoderBody", "FormBody", "JsonBody", "is_encoder"]
+
+
+class BodyFailed(Exception):
+    """The body of a request cannot be read to its end; its text may be shown.
+
+    Not one of the errors that an HTTP library takes for those of the network.
+    """
+
+
+def _read(source: Any, size: int) -> bytes:
+    """Return what a file of the caller's holds next.
+
+    Raises:
+        BodyFailed: it cannot be read.
+    """
+    try:
+        found: bytes = source.read(size)
+        return found
+    except (OSError, ValueError) as exc:
+        kind = type(exc).__name__
+    raise BodyFailed(f"a file of the multipart form cannot be read ({kind})")
+
+
+class _Part:
+    """A part of a form: so much of a file as it held when it was measured.
+
+    Args:
+        file: the file.
+        start: where the part begins.
+
+    Attributes:
+        len: bytes that are left, as the encoder asks for them.
+    """
+
+    def __init__(self, file: Any, start: int) -> None:
+        file.seek(0, os.SEEK_END)
+        self.len = max(0, file.tell() - start)
+        file.seek(start)
+        self._file = file
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, no more than there were at first."""
+        size = self.len if size < 0 else min(size, self.len)
+        if not size:
+            return b""
+        found = _read(self._file, size)
+        if not found:
+            raise BodyFailed("a file of the multipart form became shorter while it was sent")
+        self.len -= len(found)
+        return found
+
+
+class _Whole:
+    """What an encoder gives, if that is as much as it announced.
+
+    A body that is longer than its ``Content-Length`` would be read as the next request on the
+    connection, so the last piece is handed out only where nothing follows it.
+
+    Args:
+        encoder: the encoder.
+
+    Attributes:
+        len: bytes that were announced.
+    """
+
+    def __init__(self, encoder: Any) -> None:
+        self.len = int(encoder.len)
+        self._left = self.len
+        self._encoder = encoder
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes.
+
+        Raises:
+            BodyFailed: there are more or fewer of them than were announced.
+        """
+        found = _read(self._encoder, size)
+        self._left -= len(found)
+        if not found and self._left > 0:
+            raise BodyFailed("a file of the multipart form became shorter while it was sent")
+        if self._left < 0 or (found and not self._left and _read(self._encoder, 1)):
+            raise BodyFailed("a file of the multipart form became longer while it was sent")
+        return found
 
 
 class Body:
@@ -83,7 +167,7 @@ class EncoderBody(Body):
 
     def content(self) -> Any:
         """See `Body.content`."""
-        return self._encoder
+        return _Whole(self._encoder)
 
     def size(self) -> int:
         """See `Body.size`."""
@@ -105,7 +189,7 @@ class FormBody(Body):
         self._fields = fields or {}
         self._boundary = uuid.uuid4().hex
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
-        self._starts: List[Tuple[Any, int]] = []
+        self._files: Dict[str, Tuple[Any, int]] = {}  # and where they stand
         for name, value in self._fields.items():
             content = value
             if isinstance(value, (list, tuple)):
@@ -115,8 +199,10 @@ class FormBody(Body):
             try:
                 if isinstance(content, io.TextIOBase):
                     raise ValueError("it is open in text mode")
+                start = content.tell()
                 # a pipe has no length: the encoder would send nothing, and look well
-                self._starts.append((content, content.seek(content.tell())))
+                content.seek(start)
+                self._files[name] = content, start
             except (AttributeError, OSError, ValueError):
                 raise ValueError(
                     f"multipart field `{name}` must be a string, bytes, a seekable file open in"
@@ -127,10 +213,14 @@ class FormBody(Body):
         """See `Body.content`. Files go on from where they stood when this was made."""
         from requests_toolbelt.multipart.encoder import MultipartEncoder
 
+        fields = dict(self._fields)
         try:
-            for file, start in self._starts:
-                file.seek(start)
-            return MultipartEncoder(fields=self._fields, boundary=self._boundary)
+            for name, (file, start) in self._files.items():
+                # measured once: the length that is announced must be the one that is sent
+                part, value = _Part(file, start), fields[name]
+                is_tuple = isinstance(value, (list, tuple))
+                fields[name] = (value[0], part, *value[2:]) if is_tuple else part
+            return _Whole(MultipartEncoder(fields=fields, boundary=self._boundary))
         except (OSError, ValueError) as exc:
             kind = type(exc).__name__
         raise dto_in_error(f"a file of the multipart form cannot be read again ({kind})")

@@ -12,9 +12,10 @@ from uun_iot_core._version import __version__
 from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
+from .body import BodyFailed
 from .calls import Call, Calls
 from .deadline import Deadline, Timeouts
-from .errors import gateway_stopping
+from .errors import DtoInError, dto_in_error, gateway_stopping
 from .failures import ended, failure
 from .pool import bearer_auth, new_session
 from .redact import Redactor
@@ -259,6 +260,8 @@ class Transport:
                     allow_redirects=method == "GET",
                     **arguments,
                 )
+            except BodyFailed as exc:  # its connection, where half a request stands, is closed
+                return None, call, dto_in_error(str(exc))
             # requests lets errors of ssl, urllib3 and of bad redirects through as they are
             except Exception as exc:
                 return None, call, failure(exc, call, url, self._redact)
@@ -269,4 +272,5 @@ def _is_stale(call: Call, error: Optional[Exception]) -> bool:
     import requests
 
     # a time-out is another thing: the server may be slow, and again take as long
-    return call.was_stale and error is not None and not isinstance(error, requests.Timeout)
+    others = (requests.Timeout, DtoInError)
+    return call.was_stale and error is not None and not isinstance(error, others)
