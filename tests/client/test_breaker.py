@@ -95,6 +95,39 @@ def test_one_probe_at_a_time_tries_again(
     assert uuapp.received(COMMAND) == [{"probe": 1}, {"after": 1}]
 
 
+def test_a_slow_probe_keeps_others_off_for_some_seconds_only(
+    uuapp: Sandbox, ready: UuAppClient, clock: ManualClock
+) -> None:
+    opened(ready, uuapp)
+    uuapp.restore()
+    slow = uuapp.faults.add("delay", command=COMMAND, seconds=60)
+    clock.advance(1.01)
+    probing = threading.Thread(target=ready.post, args=(COMMAND, {"probe": 1}))
+    probing.start()
+    assert uuapp.wait_for(lambda: any(each.command == COMMAND for each in uuapp.requests))
+    clock.advance(9.9)
+    assert isinstance(ready.get("weather/list")[1], CircuitOpen)
+    clock.advance(0.2)
+    assert ready.get("weather/list")[1] is None
+    uuapp.faults.remove(slow)
+    probing.join(10)
+
+
+def test_a_call_that_waits_for_a_token_is_no_probe(
+    uuapp: Sandbox, ready: UuAppClient, clock: ManualClock
+) -> None:
+    opened(ready, uuapp)
+    uuapp.restore()
+    clock.advance(1750)  # the token is due, and lives
+    slow = uuapp.faults.add("delay", command=GRANT, seconds=60)
+    waiting = threading.Thread(target=ready.post, args=(COMMAND, {"waits": 1}))
+    waiting.start()
+    assert uuapp.wait_for(lambda: sum(each.command == GRANT for each in uuapp.requests) == 2)
+    assert ready.post(COMMAND, {"other": 1})[1] is None
+    uuapp.faults.remove(slow)
+    waiting.join(10)
+
+
 def test_pauses_grow_while_probes_fail(
     uuapp: Sandbox, ready: UuAppClient, clock: ManualClock
 ) -> None:

@@ -11,12 +11,14 @@ from uun_iot_core.logs import get_logger
 from .backoff import Backoff
 from .errors import circuit_open
 
-__all__ = ["BREAKER_FAILURES", "Breaker"]
+__all__ = ["BREAKER_FAILURES", "LONGEST_PROBE", "Breaker"]
 
 logger = get_logger(__name__)
 
 #: network errors in a row after which calls are not tried any more
 BREAKER_FAILURES = 5
+#: seconds that a probe keeps other calls off at most
+LONGEST_PROBE = 10.0
 _LONGEST_PAUSE = 30.0
 
 
@@ -26,14 +28,22 @@ class Breaker:
     It is closed at first: all calls go through. After some network errors in a row it opens:
     calls fail at once, for 1, 2, 4 … 30 seconds. Then one call is let through as a probe,
     while the others still fail; if it gets a reply, of whatever status, the breaker closes.
+    A probe that takes long keeps the others off for a few seconds only: then one more is let
+    through, since the command may be slow, and not the network.
 
     Args:
         clock: measures the pauses.
         failures: network errors in a row that open it; 0 for a breaker that never opens.
+        probe: seconds that a probe keeps others off.
     """
 
-    def __init__(self, clock: Clock, failures: int = BREAKER_FAILURES) -> None:
+    def __init__(
+        self, clock: Clock, failures: int = BREAKER_FAILURES, probe: float = LONGEST_PROBE
+    ) -> None:
+        self._clock = clock
         self._limit = failures
+        self._probe_seconds = min(probe, LONGEST_PROBE)
+        self._probe_ends = 0.0  # monotonic
         self._pauses = Backoff(clock, longest=_LONGEST_PAUSE)
         self._lock = threading.Lock()
         self._failures = 0
@@ -49,6 +59,16 @@ class Breaker:
         """Whether calls fail at once, but for the probes."""
         return self._episode is not None
 
+    def check(self) -> None:
+        """Refuse a call that `enter` would refuse, and take no place: it may wait for a token.
+
+        Raises:
+            CircuitOpen: the call is not to be made.
+        """
+        if self._episode is not None:
+            with self._lock:
+                self._refuse()
+
     def enter(self) -> object:
         """Let a call through; return what it passes to one of the methods below.
 
@@ -59,19 +79,27 @@ class Breaker:
         if self._episode is None:
             return ticket
         with self._lock:
-            if self._episode is None:
-                return ticket
-            left = self._pauses.left()
-            if left <= 0 and self._probe is None:
+            self._refuse()
+            if self._episode is not None:
                 self._probe = ticket
-                return ticket
-            when = f"in {left:.1f} s" if left > 0 else "by another call at this moment"
-            raise circuit_open(
-                f"not sent: the last {self._failures} calls got no reply ({self._reason});"
-                f" the next attempt is made {when}",
-                left,
-                self._episode,
-            )
+                self._probe_ends = self._clock.monotonic() + self._probe_seconds
+            return ticket
+
+    def _refuse(self) -> None:
+        """Raise where no call is let through now; the caller holds the lock."""
+        if self._episode is None:
+            return
+        left = self._pauses.left()
+        is_probed = self._probe is not None and self._clock.monotonic() < self._probe_ends
+        if left <= 0 and not is_probed:
+            return
+        when = f"in {left:.1f} s" if left > 0 else "by another call at this moment"
+        raise circuit_open(
+            f"not sent: the last {self._failures} calls got no reply ({self._reason});"
+            f" the next attempt is made {when}",
+            left,
+            self._episode,
+        )
 
     def replied(self, ticket: object) -> None:
         """Note that a call got a reply, of whatever status."""

@@ -116,7 +116,7 @@ class UuAppClient:
             breaker_failures = network.get("breakerFailures", BREAKER_FAILURES)
         check_whole("breaker_failures", breaker_failures, 0)
         check_whole("reply_limit", reply_limit, 1)
-        self._breaker = Breaker(clock, breaker_failures)
+        self._breaker = Breaker(clock, breaker_failures, timeouts.connect + 5.0)
         self._redact = Redactor()
         self._redact.learn(*self._settings.secrets())
         self._transport = Transport(clock, self._redact, timeouts, reply_limit)

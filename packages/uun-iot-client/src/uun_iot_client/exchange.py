@@ -239,19 +239,11 @@ class Exchange:
     ) -> requests.Response:
         """Send a command; once more with another token where the server refuses this one."""
         url = self._settings.command_url(command.uucmd)
-        ticket = self._breaker.enter()
-        try:
-            bearer = self._token.bearer(deadline)
-            response = self._send(command, url, bearer, deadline, idempotent)
-            if self._refuses_token(response):
-                response = self._renewed(command, url, bearer, deadline, response, idempotent)
-        except BaseException as exc:
-            if isinstance(exc, NetworkError) and not self._transport.is_stopping:
-                self._breaker.failed(ticket, str(exc))
-            else:
-                self._breaker.abandoned(ticket)
-            raise
-        self._breaker.replied(ticket)
+        self._breaker.check()  # before a token is asked for
+        bearer = self._token.bearer(deadline)
+        response = self._send(command, url, bearer, deadline, idempotent)
+        if self._refuses_token(response):
+            response = self._renewed(command, url, bearer, deadline, response, idempotent)
         return response
 
     def _renewed(
@@ -281,16 +273,26 @@ class Exchange:
             "Accept": "application/json, */*;q=0.5",
             "User-Agent": USER_AGENT,
         }
-        return self._transport.request(
-            command.method,
-            url,
-            command.body.content,
-            headers,
-            bearer,
-            deadline=deadline,
-            repeatable=command.body.repeatable,
-            idempotent=idempotent,
-        )
+        ticket = self._breaker.enter()
+        try:
+            response = self._transport.request(
+                command.method,
+                url,
+                command.body.content,
+                headers,
+                bearer,
+                deadline=deadline,
+                repeatable=command.body.repeatable,
+                idempotent=idempotent,
+            )
+        except BaseException as exc:
+            if isinstance(exc, NetworkError) and not self._transport.is_stopping:
+                self._breaker.failed(ticket, str(exc))
+            else:
+                self._breaker.abandoned(ticket)
+            raise
+        self._breaker.replied(ticket)
+        return response
 
     def _refuses_token(self, response: requests.Response) -> bool:
         if response.status_code != 401:
