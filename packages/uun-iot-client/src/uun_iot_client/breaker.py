@@ -10,6 +10,7 @@ from uun_iot_core.logs import get_logger
 
 from .backoff import Backoff
 from .errors import circuit_open
+from .forks import watch_forks
 
 __all__ = ["BREAKER_FAILURES", "LONGEST_PROBE", "Breaker"]
 
@@ -50,6 +51,12 @@ class Breaker:
         self._reason = ""
         self._episode: Optional[object] = None  # of this outage; None where it is closed
         self._probe: Optional[object] = None
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the thread that probes is not there."""
+        self._lock = threading.Lock()
+        self._probe = None
 
     def __repr__(self) -> str:
         return f"Breaker({'open' if self.is_open else 'closed'})"

@@ -149,6 +149,13 @@ class Calls:
         self._wakes = math.inf
         self._rests = False
 
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: the calls of other threads are not there."""
+        self.lock = threading.RLock()
+        self._changed = threading.Condition(self.lock)
+        self._under_way = set()
+        self._watcher, self._wakes, self._rests = None, math.inf, False
+
     @contextlib.contextmanager
     def under_way(
         self, seconds: float, *, fresh: bool = False, send_timeout: float = 30.0

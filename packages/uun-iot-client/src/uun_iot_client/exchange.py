@@ -13,6 +13,7 @@ from .body import Body
 from .breaker import Breaker
 from .deadline import Deadline
 from .errors import CircuitOpen, GatewayStopping, NetworkError, TokenError, protocol_error
+from .forks import watch_forks
 from .redact import Redactor
 from .reply import Checker, Reply
 from .retry import RetryPolicy, retry_after
@@ -90,6 +91,11 @@ class Exchange:
         self._breaker = breaker
         self._redact = redact
         self._said: Set[Any] = set()
+        self._said_lock = threading.Lock()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child."""
         self._said_lock = threading.Lock()
 
     def send(self, command: Command, log_level: int) -> Result:

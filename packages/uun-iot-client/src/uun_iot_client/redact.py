@@ -11,6 +11,8 @@ from collections import deque
 from typing import TYPE_CHECKING, Deque, FrozenSet, Optional, Pattern, Tuple
 from urllib.parse import quote
 
+from .forks import watch_forks
+
 if TYPE_CHECKING:
     import requests
 
@@ -70,6 +72,11 @@ class Redactor:
         self._passing: Deque[str] = deque(maxlen=_TOKENS_KEPT)
         self._pattern: Optional[Pattern[str]] = None
         self._guards = False
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child."""
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return "Redactor()"

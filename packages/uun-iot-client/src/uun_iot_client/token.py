@@ -13,6 +13,7 @@ from uun_iot_core.logs import get_logger
 from .backoff import Backoff
 from .deadline import Deadline
 from .errors import TokenCommandError, TokenError
+from .forks import watch_forks
 from .grant import Grant
 from .held import Held, Stage, from_file, number
 from .tokenfile import AHEAD_KEY, BINDING_KEY, file_state, read_token_file, write_token_file
@@ -86,6 +87,15 @@ class Token:
         self._refused_binding = ""  # the configuration that was refused for good
         self._renewals = Backoff(clock)
         self._refused: Optional[str] = None  # fresh, and refused all the same
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: another thread that obtains a token is not there."""
+        self._lock, self._state = threading.Lock(), threading.Lock()
+        if self._obtaining == threading.get_ident():
+            self._lock.acquire()  # fn_token_request forked
+        else:
+            self._obtaining = None
 
     def __repr__(self) -> str:
         held = self._held

@@ -17,6 +17,7 @@ from .calls import Call, Calls
 from .deadline import Deadline, Timeouts
 from .errors import DtoInError, dto_in_error, gateway_stopping
 from .failures import ended, failure
+from .forks import watch_forks
 from .pool import bearer_auth, new_session
 from .redact import Redactor
 from .servertime import ServerTime
@@ -79,6 +80,15 @@ class Transport:
         self._stops = threading.Event()
         self._calls = Calls(clock)
         self.server_time = ServerTime(clock)
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child; the connections are those of its parent."""
+        self._lock = threading.Lock()
+        stops, self._stops = self._stops, threading.Event()
+        if stops.is_set():
+            self._stops.set()
+        self._calls.after_fork()
 
     def __repr__(self) -> str:
         return "Transport()"
@@ -116,8 +126,7 @@ class Transport:
             session, self._session = self._session, None
         if session is not None and self._session_pid == os.getpid():
             session.close()
-        if self._session_pid == os.getpid():  # else a forked child may have inherited a held lock
-            self._calls.rest()
+        self._calls.rest()
 
     # -- time
 
