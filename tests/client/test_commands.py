@@ -188,6 +188,15 @@ def test_a_get_may_download_anything_else(uuapp: Sandbox, client: UuAppClient) -
     assert response is not None and response.content == content
 
 
+def test_a_reply_that_nobody_else_holds_can_be_read_in_pieces(
+    uuapp: Sandbox, client: UuAppClient
+) -> None:
+    body = b"0123456789" * 1000
+    uuapp.faults.add("reply", command=COMMAND, body=body, content_type="image/png")
+    chunks = client.get_ignore_http_err(COMMAND).iter_content(4096)
+    assert b"".join(chunks) == body
+
+
 @pytest.mark.parametrize("method", ["get", "post"])
 def test_no_content_is_a_success(uuapp: Sandbox, client: UuAppClient, method: str) -> None:
     uuapp.faults.add("reply", status=204, command=COMMAND)

@@ -45,27 +45,36 @@ def bearer_auth(token: Optional[str]) -> Any:
     return _auth_class()(token)
 
 
-def _limit(response: requests.Response, limit: int) -> None:
-    """Let the body of a response end with an error where it is too big for a device's memory."""
+def _limit(raw: Any, limit: int) -> None:
+    """Let the body of a response end with an error where it is too big for a device's memory.
+
+    Args:
+        raw: the response of urllib3, which whoever reads the body keeps alive.
+        limit: bytes.
+    """
     # weak, or each response would wait for the garbage collector
-    found = weakref.ref(response)
+    found = weakref.ref(raw)
 
-    def iter_content(*args: Any, **kwargs: Any) -> Iterator[Any]:
-        response = found()
-        assert response is not None  # who reads it has it
-        size = 0
-        for chunk in type(response).iter_content(response, *args, **kwargs):
-            size += len(chunk)
-            if size > limit:
-                response.close()
-                from requests.exceptions import ContentDecodingError
+    def stream(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        raw = found()
+        assert raw is not None  # who reads it has it
+        return _limited(raw, limit, type(raw).stream(raw, *args, **kwargs))
 
-                raise ContentDecodingError(
-                    f"the reply is bigger than {limit} bytes, the client's `reply_limit`"
-                )
-            yield chunk
+    raw.stream = stream
 
-    response.iter_content = iter_content  # type: ignore[method-assign]  # this one response's
+
+def _limited(raw: Any, limit: int, chunks: Iterator[Any]) -> Iterator[Any]:
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        if size > limit:
+            raw.close()
+            from requests.exceptions import ContentDecodingError
+
+            raise ContentDecodingError(
+                f"the reply is bigger than {limit} bytes, the client's `reply_limit`"
+            )
+        yield chunk
 
 
 @lru_cache(maxsize=None)
@@ -98,9 +107,8 @@ def _session_class() -> Type[Any]:
             return manager
 
         def build_response(self, req: Any, resp: Any) -> requests.Response:
-            response = super().build_response(req, resp)
-            _limit(response, self._reply_limit)
-            return response
+            _limit(resp, self._reply_limit)
+            return super().build_response(req, resp)
 
     class PooledSession(requests.Session):
         """HTTPS only, no cookies, no .netrc, and the bearer stays with its host."""
