@@ -438,6 +438,49 @@ def test_what_a_token_request_raises_becomes_a_token_error(
     assert type(error).__name__ in str(caught.value) or "slow" in str(caught.value)
 
 
+def test_a_refusal_that_a_token_request_raises_is_judged_and_shows_no_codes(
+    config: Dict[str, Any], uuapp: Sandbox
+) -> None:
+    def fetch(url: str, **arguments: Any) -> requests.Response:
+        response = requests.post(url, **arguments)
+        response.raise_for_status()
+        return response
+
+    config["uuThing"]["accessCode1"] = "wrong-code-marker"
+    with pytest.raises(TokenCommandError) as caught:
+        UuAppClient(config, fetch)
+    assert caught.value.permanent and caught.value.status == 401
+    assert caught.value.__cause__ is None and caught.value.__context__ is None
+
+
+def test_the_request_of_an_error_that_a_token_request_raises_is_dropped(
+    config: Dict[str, Any], uuapp: Sandbox
+) -> None:
+    def fetch(url: str, **arguments: Any) -> requests.Response:
+        response = requests.post(url, **arguments)
+        try:
+            raise requests.HTTPError("odd", response=response)
+        except requests.HTTPError as exc:
+            raise KeyError("own") from exc
+
+    with pytest.raises(TokenError) as caught:
+        UuAppClient(config, fetch)
+    cause = caught.value.__cause__
+    assert isinstance(cause, KeyError)
+    inner = cause.__cause__
+    assert isinstance(inner, requests.HTTPError)
+    assert inner.request is None and inner.response is None
+
+
+def test_requests_post_given_as_token_request_is_the_default_and_follows_no_redirect(
+    config: Dict[str, Any], uuapp: Sandbox
+) -> None:
+    uuapp.faults.add("redirect", command=GRANT, status=307, location=uuapp.url(COMMAND))
+    with pytest.raises(TokenError):
+        UuAppClient(config, requests.post)
+    assert [each.command for each in uuapp.requests] == [GRANT]
+
+
 def test_a_token_request_that_returns_nothing_is_a_token_error(config: Dict[str, Any]) -> None:
     def fetch(url: str, **arguments: Any) -> Any:
         return None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from typing import TYPE_CHECKING, Any, Callable, Dict, Optional, Type
+import sys
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Type
 
 from .deadline import Deadline
 from .errors import TokenCommandError, TokenError, TokenServiceUnreachable
@@ -79,9 +81,10 @@ class Grant:
             "User-Agent": USER_AGENT,
         }
         cause: Optional[Exception]
+        answered: Any = None
         kind: Type[TokenError] = TokenServiceUnreachable
         try:
-            if self._send is post:
+            if _is_usual(self._send):
                 content = json.dumps(body).encode("utf-8")
                 return self._transport.request(
                     "POST", url, lambda: content, headers, deadline=deadline, idempotent=True
@@ -89,13 +92,18 @@ class Grant:
             timeout = self._transport.timeouts(deadline)
             return self._send(url, headers=headers, json=body, timeout=timeout)
         except requests.RequestException as exc:
+            answered = exc.response
+            _strip(exc)
             cause = self._redact.exception(exc)
-            cause.request = None  # its body holds the access codes
+            _strip(cause)
             text = f"the token service cannot be reached: {self._redact(cause)}"
         except Exception as exc:  # the user's function may raise anything
+            _strip(exc)
             cause = exc if self._redact.is_clean(exc) else None
             kind = TokenError
             text = f"fn_token_request failed: {type(exc).__name__}: {self._redact(exc)}"
+        if isinstance(getattr(answered, "status_code", None), int) and answered.status_code >= 300:
+            return answered  # `raise_for_status`: it is judged as if it had been returned
         raise kind(text) from cause
 
     def _read(self, response: requests.Response) -> Dict[str, Any]:
@@ -135,6 +143,28 @@ class Grant:
                 " `expires_in` must be a number of seconds over 0"
             )
         return content
+
+
+def _is_usual(send: Callable[..., requests.Response]) -> bool:
+    """Return whether a function is the default; `requests.post` itself follows redirects."""
+    api = sys.modules.get("requests.api")
+    return send is post or (api is not None and send is api.post)
+
+
+def _strip(exc: BaseException) -> None:
+    """Take requests, whose bodies hold the access codes, from an exception and its causes."""
+    seen = set()
+    left: List[Optional[BaseException]] = [exc]
+    while left:
+        inner = left.pop()
+        if inner is None or id(inner) in seen:
+            continue
+        seen.add(id(inner))
+        for name in ("request", "response"):
+            if getattr(inner, name, None) is not None:
+                with contextlib.suppress(AttributeError, TypeError):
+                    setattr(inner, name, None)
+        left += [inner.__cause__, inner.__context__]
 
 
 def _is_permanent(status: int, codes: Dict[str, str]) -> bool:
