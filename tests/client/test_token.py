@@ -392,15 +392,17 @@ def test_fresh_tokens_that_are_refused_too_are_not_asked_for_at_each_call(
     assert client.post(COMMAND)[1] is None
 
 
-def test_a_refused_token_that_cannot_be_renewed_is_a_token_error(
+def test_a_refused_token_that_cannot_be_renewed_is_kept_for_other_commands(
     config: Dict[str, Any], uuapp: Sandbox
 ) -> None:
     client = UuAppClient(config)
-    uuapp.revoke_tokens()
     uuapp.faults.add("status", command=GRANT)
-    response, exc = client.get(COMMAND)
-    assert response is None
-    assert isinstance(exc, TokenCommandError)
+    uuapp.faults.add("reply", command=COMMAND, status=401, body={})
+    for method in (client.get, client.post):
+        response, exc = method(COMMAND)
+        assert response is not None and response.status_code == 401
+        assert isinstance(exc, CommandError)
+        assert client.get("weather/list")[1] is None
 
 
 # -- a token request of the user's own

@@ -81,7 +81,7 @@ class Grant:
             "User-Agent": USER_AGENT,
         }
         cause: Optional[Exception]
-        answered: Any = None
+        answered: Optional[requests.Response] = None
         kind: Type[TokenError] = TokenServiceUnreachable
         try:
             if _is_usual(self._send):
@@ -102,7 +102,7 @@ class Grant:
             cause = exc if self._redact.is_clean(exc) else None
             kind = TokenError
             text = f"fn_token_request failed: {type(exc).__name__}: {self._redact(exc)}"
-        if isinstance(getattr(answered, "status_code", None), int) and answered.status_code >= 300:
+        if isinstance(answered, requests.Response) and answered.status_code >= 300:
             return answered  # `raise_for_status`: it is judged as if it had been returned
         raise kind(text) from cause
 

@@ -86,6 +86,7 @@ class Token:
         self._episode: Optional[object] = None
         self._refused_binding = ""  # the configuration that was refused for good
         self._renewals = Backoff(clock)
+        self._doubted: Optional[str] = None  # refused once: due, however long it would live
         self._refused: Optional[str] = None  # fresh, and refused all the same
         watch_forks(self)
 
@@ -111,7 +112,8 @@ class Token:
         if held is None:
             return Stage.DEAD
         left = held.left(self._clock, self._transport.server_time)
-        return held.stage(left, self._leeway)
+        stage = held.stage(left, self._leeway)
+        return max(stage, Stage.DUE) if held.value == self._doubted else stage
 
     def bearer(self, deadline: Optional[Deadline] = None) -> str:
         """Return a token that lives, refreshed if that was due, or is due soon.
@@ -189,11 +191,17 @@ class Token:
                 return held.value
             if self._renewals.left() > 0:
                 return None  # fresh tokens are refused too: each grant sends the access codes
-            self._adopt(None)
-            return self._obtain(deadline, None)[0].value
+            try:
+                return self._obtain(deadline, None)[0].value
+            except TokenError as exc:
+                if self._stage(held) is Stage.DEAD:
+                    raise
+                # other commands may take it: a 401 may be of the command alone
+                logger.warning("refused token not renewed, it is kept while it lives: %s", exc)
+                return None
 
     def forget(self, failed: str) -> None:
-        """Drop a token that the server refused, if it is still the current one.
+        """Have the next call refresh a token that was refused, if it is still the current one.
 
         Args:
             failed: the token. The request that carried it cannot be repeated.
@@ -201,7 +209,7 @@ class Token:
         with self._state:
             is_current = self._held is not None and self._held.value == failed
             if is_current and self._renewals.left() <= 0:
-                self._held = None
+                self._doubted = failed
                 self._renewals.failed()
 
     def renewed(self, token: str, accepted: bool) -> None:
