@@ -140,6 +140,16 @@ def test_multipart_names_a_field_that_cannot_be_sent(client: UuAppClient, value:
         client.multipart(COMMAND, {"good": "1", "bad": value})
 
 
+@pytest.mark.parametrize(
+    "name, value", [(1, "x"), (b"raw", "x"), ("named", (1, b"x")), ("typed", ("f", b"x", 5))]
+)
+def test_multipart_names_a_field_whose_name_is_no_string(
+    client: UuAppClient, name: Any, value: Any
+) -> None:
+    with pytest.raises(ValueError, match=f"multipart field .?{name!r}".replace("'", ".")):
+        client.multipart(COMMAND, {name: value})
+
+
 # -- what is a success
 
 PAGE = Fault("reply", command=COMMAND, body="<html>Log in</html>", content_type="text/html")

@@ -191,6 +191,15 @@ class FormBody(Body):
         self.content_type = f"multipart/form-data; boundary={self._boundary}"
         self._files: Dict[str, Tuple[Any, int]] = {}  # and where they stand
         for name, value in self._fields.items():
+            if not isinstance(name, str):
+                raise ValueError(f"multipart field {name!r}: its name must be a string")
+            if isinstance(value, (list, tuple)):
+                for what, text in zip(("file name", "content type"), (value[:1], value[2:3])):
+                    if text and not isinstance(text[0], (str, type(None))):
+                        raise ValueError(
+                            f"multipart field `{name}`: its {what} must be a string or None,"
+                            f" got {type(text[0]).__name__}"
+                        )
             content = value
             if isinstance(value, (list, tuple)):
                 content = value[1] if 2 <= len(value) <= 4 else None
