@@ -173,6 +173,20 @@ def _rebuilt(own: Type[Any], theirs: Type[Any], args: Tuple[Any, ...]) -> Any:
     return _joined(own, theirs)(*args)
 
 
+def _without_requests(state: Dict[str, Any]) -> Dict[str, Any]:
+    """Return what is pickled of an error: no request, which has the bearer and the payload."""
+    import copy
+
+    import requests
+
+    state = {**state, "request": None}
+    response = state.get("response")
+    if isinstance(response, requests.Response):
+        state["response"] = response = copy.copy(response)
+        response.request, response.history = requests.PreparedRequest(), []
+    return state
+
+
 _made: Dict[Tuple[Any, Any], Type[Any]] = {}
 
 
@@ -183,7 +197,7 @@ def _joined(own: Type[Any], theirs: Type[Any]) -> Type[Any]:
         return known
 
     def reduced(self: Any) -> Tuple[Any, ...]:
-        return _rebuilt, (own, theirs, self.args), self.__dict__
+        return _rebuilt, (own, theirs, self.args), _without_requests(self.__dict__)
 
     attributes = {
         "__module__": own.__module__,
