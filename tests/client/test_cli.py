@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any, Dict, List, Optional
 
 import pytest
 
+from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 
 COMMAND = "weather/add"
@@ -177,3 +179,28 @@ def test_the_script_is_installed(uuapp: Sandbox, config_file: Path, tmp_path: Pa
         pytest.skip("installed before there was a script: hatch env remove default")
     done = run("token", cwd=tmp_path, program=[str(script)])
     assert (done.returncode, done.stdout) == (0, f"{uuapp.tokens.given_out[0]}\n")
+
+
+def test_what_the_terminal_cannot_show_is_escaped(
+    uuapp: Sandbox, config_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    uuapp.answer(COMMAND, {"name": "čaj"})
+    done = run("call", COMMAND, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["name"] == "čaj"
+
+
+def test_an_interrupted_command_ends_with_one_line_and_130(
+    uuapp: Sandbox, config_file: Path
+) -> None:
+    slow = uuapp.faults.add("delay", command=COMMAND, seconds=60)
+    arguments = ["-m", "uun_iot_client", "call", COMMAND, "-c", str(config_file)]
+    with Child([sys.executable, *arguments]) as child:
+        assert uuapp.wait_for(
+            lambda: any(each.command == COMMAND for each in uuapp.requests), timeout=30
+        )
+        child.signal(signal.SIGINT)
+        assert child.wait(10) == 130
+        assert child.errors == ["uun-iot-client: interrupted"]
+    uuapp.faults.remove(slow)

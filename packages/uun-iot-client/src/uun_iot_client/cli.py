@@ -20,7 +20,8 @@ from .retry import RetryPolicy
 __all__ = ["main"]
 
 _EPILOG = """\
-exit status: 0 the command was done, 1 it failed, 2 the command line or the configuration is wrong
+exit status: 0 the command was done, 1 it failed, 2 the command line or the configuration is wrong,
+130 interrupted
 
 examples:
   uun-iot-client call gateway/heartbeat -c config.json --data '{"cpuUsage": 5}'
@@ -98,16 +99,28 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
                 headers = client.get_auth_headers()
                 print(headers["Authorization"].partition(" ")[2])
             else:
-                print(json.dumps(_call(client, options), ensure_ascii=False, indent=2))
+                _print_json(_call(client, options))
         finally:
             client.close()
     except UuAppClientException as exc:  # first of all, since some are ValueErrors too
         print(f"uun-iot-client: {exc}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("uun-iot-client: interrupted", file=sys.stderr)
+        return 130
     except (_Problem, ConfigError, ValueError) as exc:
         print(f"uun-iot-client: {exc}", file=sys.stderr)
         return 2
     return 0
+
+
+def _print_json(found: Any) -> None:
+    text = json.dumps(found, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # the terminal cannot show it; escaped as JSON has it
+        text = json.dumps(found, indent=2)
+    print(text)
 
 
 def _config(path: str) -> Dict[str, Any]:
