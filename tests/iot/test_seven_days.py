@@ -6,7 +6,6 @@ import gc
 import json
 import logging
 import os
-import re
 import sys
 import threading
 from array import array
@@ -47,8 +46,6 @@ class Weather(Module):
 
 
 def figures() -> Dict[str, int]:
-    # the cache of `re`, of 512 patterns at most, fills with one for each token of the client
-    re.purge()
     gc.collect()
     with open("/proc/self/statm", encoding="ascii") as file:
         resident = int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

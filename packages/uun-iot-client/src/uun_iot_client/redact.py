@@ -8,7 +8,7 @@ import re
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Deque, FrozenSet, Optional, Pattern, Tuple
+from typing import TYPE_CHECKING, Deque, FrozenSet, List, Optional, Pattern, Tuple
 from urllib.parse import quote
 
 from .forks import watch_forks
@@ -70,7 +70,7 @@ class Redactor:
         self._lock = threading.Lock()
         self._lasting: FrozenSet[str] = frozenset()
         self._passing: Deque[str] = deque(maxlen=_TOKENS_KEPT)
-        self._pattern: Optional[Pattern[str]] = None
+        self._forms: Optional[Tuple[List[str], Pattern[str]]] = None
         self._guards = False
         watch_forks(self)
 
@@ -91,7 +91,7 @@ class Redactor:
         with self._lock:
             if not new <= self._lasting:
                 self._lasting |= new
-                self._pattern = None
+                self._forms = None
 
     def learn_token(self, *tokens: object) -> None:
         """Take note of tokens; the latest ones are remembered.
@@ -103,7 +103,7 @@ class Redactor:
             for token in tokens:
                 if isinstance(token, str) and token and token not in self._passing:
                     self._passing.append(token)
-                    self._pattern = None
+                    self._forms = None
 
     def guard_logs(self) -> None:
         """Hide the secrets in the records of the HTTP library, too, as long as this lives."""
@@ -117,25 +117,25 @@ class Redactor:
             logger.addFilter(guard)
             weakref.finalize(self, logger.removeFilter, guard)
 
-    def _known(self) -> Pattern[str]:
+    def _known(self) -> Tuple[List[str], Pattern[str]]:
+        """Return long forms of the secrets, the longest first, and a pattern of the short ones."""
         with self._lock:
-            if self._pattern is None:
+            if self._forms is None:
                 forms = set()
                 for secret in (*self._lasting, *self._passing):
                     # as it is, as in a URL, as in JSON and in a repr
-                    written = {
+                    forms |= {
                         secret,
                         quote(secret, safe="", errors="replace"),
                         json.dumps(secret)[1:-1],
+                        repr(secret)[1:-1],
                     }
-                    written.add(repr(secret)[1:-1])
-                    forms |= written
-                words = [
-                    re.escape(form) if len(form) >= _LONG else rf"(?<!\w){re.escape(form)}(?!\w)"
-                    for form in sorted(forms, key=len, reverse=True)
-                ]
-                self._pattern = re.compile("|".join(words) or r"(?!)")
-            return self._pattern
+                ordered = sorted(forms, key=len, reverse=True)
+                # no pattern of the tokens: `re` would keep each for long in its cache
+                long = [form for form in ordered if len(form) >= _LONG]
+                short = [rf"(?<!\w){re.escape(form)}(?!\w)" for form in ordered[len(long) :]]
+                self._forms = long, re.compile("|".join(short) or r"(?!)")
+            return self._forms
 
     def __call__(self, text: object) -> str:
         """Return a text without secrets.
@@ -143,7 +143,11 @@ class Redactor:
         Args:
             text: anything; its `str` is taken.
         """
-        clean = self._known().sub(HIDDEN, str(text))
+        long, short = self._known()
+        clean = str(text)
+        for form in long:
+            clean = clean.replace(form, HIDDEN)
+        clean = short.sub(HIDDEN, clean)
         for pattern, hidden in _FORMS:
             clean = pattern.sub(hidden, clean)
         return clean
