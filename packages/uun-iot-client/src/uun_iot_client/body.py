@@ -6,6 +6,7 @@ import io
 import json
 import os
 import uuid
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, Dict, Optional, Tuple
 
 from .errors import dto_in_error
@@ -99,7 +100,7 @@ class _Whole:
         return found
 
 
-class Body:
+class Body(ABC):
     """What a request carries.
 
     Attributes:
@@ -110,13 +111,13 @@ class Body:
     repeatable = True
     content_type = "application/json"
 
+    @abstractmethod
     def content(self) -> Any:
         """Return what to send, from its beginning: bytes, or what requests can read them from.
 
         Raises:
             requests.RequestException: it cannot be encoded.
         """
-        raise NotImplementedError
 
     def size(self) -> int:
         """Return its length in bytes; 0 where that is of no account."""
