@@ -137,7 +137,8 @@ def try_alone(uv: str, distribution: Distribution, folder: Path) -> None:
     if not distribution.third_party and "requests" in frozen(uv, python):
         raise Failure(f"requests is installed beside {name}: its tests would not miss it")
     run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q",
-        "-p", "no:cacheprovider", "-m", "not slow and not long", distribution.tests, env=env)  # fmt: skip
+        "-p", "no:cacheprovider", "-m", "not slow and not long",
+        distribution.tests, env=env)  # fmt: skip
 
 
 def frozen(uv: str, python: str) -> List[str]:
