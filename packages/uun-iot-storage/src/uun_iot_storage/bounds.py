@@ -38,6 +38,8 @@ class Bounds:
         self._storage_id = storage_id
         self.maxlen = maxlen
         self.max_bytes = max_bytes
+        #: is there any?
+        self.are_set = maxlen > 0 or max_bytes > 0
         #: how many entries the limits have dropped
         self.dropped = 0
         self._unreported = 0

@@ -101,7 +101,8 @@ class Journal:
     @property
     def is_inherited(self) -> bool:
         """Was it opened by the parent of this forked process?"""
-        return self._file is not None and self._file.pid != os.getpid()
+        file = self._file
+        return file is not None and file.is_inherited
 
     def check_process(self) -> None:
         """Refuse a forked child.
@@ -228,10 +229,11 @@ class Journal:
             StorageError: they could not be written, or must not be: the file is closed, or
                 belongs to a parent process, or another storage of this process wrote it.
         """
-        self.check_process()
         file = self._file
         if file is None:
             raise StorageError(self.path, "the storage is closed", "reopen it before saving")
+        if file.is_inherited:
+            self.check_process()
         try:
             with file.mutex:
                 self._save(file, entries, unsaved, newest, closing, sync)
@@ -248,7 +250,8 @@ class Journal:
         sync: bool = True,
     ) -> None:
         is_behind = self._generation != file.generation
-        if not unsaved and self._is_done(file, entries, closing, is_behind):
+        is_saved = not unsaved
+        if is_saved and self._is_done(file, entries, closing, is_behind):
             return
         if is_behind:
             raise StorageError(
@@ -266,12 +269,12 @@ class Journal:
                 self._irregular = None
             file.generation += 1
             self._generation = file.generation
-            if closing or unsaved.whole or not unsaved or not self._can_continue(file):
+            if closing or is_saved or unsaved.whole or not self._can_continue(file):
                 self._write_snapshot(file, entries, unsaved.needs_disk(len(entries)))
             else:
                 self._add_line(file, entries, unsaved, newest, sync)
         except OSError as exc:
-            if closing and not unsaved:
+            if closing and is_saved:
                 logger.warning(
                     "backup file %s cannot be replaced (%s): all is stored, part of it in %s",
                     self.path,

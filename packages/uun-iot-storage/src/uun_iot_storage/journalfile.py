@@ -178,6 +178,6 @@ def _copy_rights(fd: int, path: str) -> None:
 
 
 def _write(fd: int, content: bytes) -> None:
-    view = memoryview(content)
-    while view:  # the system may take a part, where space or a limit ends; the next says why
-        view = view[os.write(fd, view) :]
+    done = os.write(fd, content)
+    while done < len(content):  # where space or a limit ends, the next says why
+        done += os.write(fd, memoryview(content)[done:])

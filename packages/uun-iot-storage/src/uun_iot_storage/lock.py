@@ -41,7 +41,8 @@ class OpenFile:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.pid = os.getpid()
+        #: was it opened by the parent of this forked process?
+        self.is_inherited = False
         #: counts what this process did to the file; who is behind must not write
         self.generation = 0
         self._users = 0
@@ -207,6 +208,7 @@ def _watch_forks() -> None:
 def _let_go_in_child() -> None:
     """Close the inherited locks, which the parent keeps: the child must not outlive them."""
     for file in _files.values():
+        file.is_inherited = True
         for close in (file._close_lock, file.close_journal):
             try:
                 close()

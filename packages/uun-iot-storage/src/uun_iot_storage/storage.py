@@ -217,17 +217,19 @@ class Storage:
     def _add(self, entries: List[Any], new_data: bool, backup: bool) -> None:
         texts = self._check(entries)
         stamps = None if texts is None else [stamp_of(text) for text in texts]
-        if stamps is not None:
-            self._bounds.refuse(stamps)
+        bounds = self._bounds
+        if bounds.max_bytes and stamps is not None:
+            bounds.refuse(stamps)
         self._check_process()
         with self.write_lock:  # not _exclusive(), which takes a while: this is called most
             now = self._clock.monotonic()
             self._entries.sync(now)
             self._entries.add(entries, now, stamps, front=not new_data)
             self._appended += len(entries)
-            if new_data and entries:
-                self._bounds.came_in(stamps, len(entries))
-            self._bounds.trim(self._entries)
+            if bounds.are_set:
+                if new_data and entries:
+                    bounds.came_in(stamps, len(entries))
+                bounds.trim(self._entries)
             if backup:
                 self._backup(texts if new_data else None)
 
