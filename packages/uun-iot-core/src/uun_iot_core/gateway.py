@@ -22,13 +22,14 @@ from typing import (
 )
 
 from .clock import SYSTEM_CLOCK, Clock
-from .events.base import Event, EventType, current_event, find_handlers, module_id_of
+from .events.base import Event, EventType, current_event, find_handlers
 from .events.start import EvStart
 from .events.stop import EvStop
 from .events.threads import Busy
 from .events.tick import EvTick
-from .exceptions import ConfigError, ModuleError, json_type
+from .exceptions import ConfigError
 from .logs import get_logger
+from .modules import Modules, modules_in, tell
 from .signals import SignalExit
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
@@ -114,7 +115,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._state = _STOPPED
         self._state_changed = threading.Condition()
         self._exit = SignalExit(self)
-        self._modules: Dict[str, Any] = {}
+        self._modules = Modules()
         self._events: List[Event] = []
         self._config = Config(self, config_file)
         self.config = self._config.config
@@ -126,16 +127,16 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         try:
             if client is not None:
                 self.uuapp_client = client(self.config)
-            self._add_module(self._config)
+            self._modules.take(self._config)
             if library_modules is not None:
                 for module in library_modules(self.config, self.uuapp_client):
-                    self._add_module(module)
+                    self._modules.take(module)
             if module_init is not None:
                 # one by one, so that those that came before an exception are closed
-                for module in _as_modules(module_init(self.config, self.uuapp_client)):
+                for module in modules_in(module_init(self.config, self.uuapp_client)):
                     made.append(module)
                 for module in made:
-                    self._add_module(module)
+                    self._modules.take(module)
             self._build_events()
             self._build_timers(config_file)
         except BaseException:
@@ -144,22 +145,6 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             raise
 
     # -- building -----------------------------------------------------------------------------
-
-    def _add_module(self, module: Any) -> None:
-        own_id = getattr(module, "id", None)
-        if own_id is None and next(find_handlers(module), None) is None:
-            raise ModuleError(
-                f"{type(module).__name__} is no module: it has neither an id nor handlers; "
-                "set `id`, or mark its methods with @on(…)"
-            )
-        module_id = module_id_of(module)
-        if module_id in self._modules:
-            other = type(self._modules[module_id]).__name__
-            raise ModuleError(
-                f"two modules have the id `{module_id}` ({other} and {type(module).__name__}); "
-                "give one of them another `id`"
-            )
-        self._modules[module_id] = module
 
     def _build_events(self) -> None:
         self._start_event = EvStart(self.runev, self.stopev)
@@ -253,7 +238,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self.runev.set()
             self.stopev.clear()
             self._config.trial.started()
-            self._tell_modules("_gateway_started")
+            self._modules.tell("_gateway_started")
             self._config.event.start()
             self._start_event.start()
             self._arm_timers()
@@ -298,7 +283,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._config.event.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             try:
-                self._tell_modules("_gateway_stopped")
+                self._modules.tell("_gateway_stopped")
             finally:
                 self._tell_client("_gateway_stopped")
                 self._supervision.stopped()
@@ -327,26 +312,15 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             *self._config.event.busy(),
         ]
 
-    def _tell_modules(self, hook: str) -> None:
-        """Call a hook of all modules, whatever interrupts one of them."""
-        interruption: Optional[BaseException] = None
-        for module_id, module in self._modules.items():
-            try:
-                _tell(module, hook, f"module `{module_id}`")
-            except BaseException as exc:  # Ctrl-C: the others must be closed all the same
-                interruption = exc
-        if interruption is not None:
-            raise interruption
-
     def _tell_client(self, hook: str, *args: Any) -> None:
-        _tell(self.uuapp_client, hook, "the client", *args)
+        tell(self.uuapp_client, hook, "the client", *args)
 
     def _close_unstarted(self, made: List[Any]) -> None:
         """Close what a gateway that cannot be built has opened, also modules not taken in yet."""
-        self._tell_modules("_gateway_stopped")
+        self._modules.tell("_gateway_stopped")
         for module in made:
             if all(module is not known for known in self._modules.values()):
-                _tell(module, "_gateway_stopped", type(module).__name__)
+                tell(module, "_gateway_stopped", type(module).__name__)
         self._tell_client("_gateway_stopped")
         self._forget_modules()
 
@@ -410,28 +384,3 @@ def _is_failure(exc: Optional[BaseException]) -> bool:
     if isinstance(exc, SystemExit):
         return exc.code not in (None, 0)
     return exc is not None and not isinstance(exc, KeyboardInterrupt)
-
-
-def _as_modules(result: Any) -> Iterable[Any]:
-    """Return the modules in what an ``init`` function returned."""
-    if result is None:
-        return []
-    if getattr(result, "id", None) is not None or next(find_handlers(result), None) is not None:
-        return [result]
-    if isinstance(result, (str, bytes, dict)) or not isinstance(result, Iterable):
-        raise ModuleError(
-            "module_init must return a module, an iterable of modules, or None; "
-            f"it returned {json_type(result)}"
-        )
-    return result
-
-
-def _tell(target: Any, hook: str, name: str, *args: Any) -> None:
-    """Call a hook of a module or client if it has it; log what it raises."""
-    function = getattr(target, hook, None)
-    if function is None:
-        return
-    try:
-        function(*args)
-    except Exception:
-        logger.error("%s: %s failed", name, hook, exc_info=True)

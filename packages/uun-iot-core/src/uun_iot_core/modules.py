@@ -1,0 +1,89 @@
+"""`Modules`: the modules of a gateway, and the hooks by which it tells them what happens."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Iterable, Optional
+
+from .events.base import find_handlers, module_id_of
+from .exceptions import ModuleError, json_type
+from .logs import get_logger
+
+__all__ = ["Modules", "modules_in", "tell"]
+
+logger = get_logger(__name__)
+
+
+class Modules(Dict[str, Any]):
+    """The modules of a gateway by their ids, in the order in which they were taken in."""
+
+    def take(self, module: Any) -> None:
+        """Take in a module.
+
+        Raises:
+            ModuleError: it has neither an id nor handlers, or another one has its id.
+        """
+        own_id = getattr(module, "id", None)
+        if own_id is None and next(find_handlers(module), None) is None:
+            raise ModuleError(
+                f"{type(module).__name__} is no module: it has neither an id nor handlers; "
+                "set `id`, or mark its methods with @on(…)"
+            )
+        module_id = module_id_of(module)
+        if module_id in self:
+            other = type(self[module_id]).__name__
+            raise ModuleError(
+                f"two modules have the id `{module_id}` ({other} and {type(module).__name__}); "
+                "give one of them another `id`"
+            )
+        self[module_id] = module
+
+    def tell(self, hook: str) -> None:
+        """Call a hook of all modules that have it, whatever interrupts one of them.
+
+        Args:
+            hook: name of the method.
+        """
+        interruption: Optional[BaseException] = None
+        for module_id, module in self.items():
+            try:
+                tell(module, hook, f"module `{module_id}`")
+            except BaseException as exc:  # Ctrl-C: the others must be closed all the same
+                interruption = exc
+        if interruption is not None:
+            raise interruption
+
+
+def modules_in(result: Any) -> Iterable[Any]:
+    """Return the modules in what an ``init`` function returned.
+
+    Raises:
+        ModuleError: it is neither a module, nor an iterable, nor None.
+    """
+    if result is None:
+        return []
+    if getattr(result, "id", None) is not None or next(find_handlers(result), None) is not None:
+        return [result]
+    if isinstance(result, (str, bytes, dict)) or not isinstance(result, Iterable):
+        raise ModuleError(
+            "module_init must return a module, an iterable of modules, or None; "
+            f"it returned {json_type(result)}"
+        )
+    return result
+
+
+def tell(target: Any, hook: str, name: str, *args: Any) -> None:
+    """Call a hook of a module or client if it has it; log what it raises.
+
+    Args:
+        target: the module or client.
+        hook: name of the method.
+        name: what the log is to call it.
+        args: what the hook is given.
+    """
+    function = getattr(target, hook, None)
+    if function is None:
+        return
+    try:
+        function(*args)
+    except Exception:
+        logger.error("%s: %s failed", name, hook, exc_info=True)
