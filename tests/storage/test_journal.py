@@ -461,7 +461,7 @@ def test_a_write_cut_short_is_cut_back(path: Path, monkeypatch: pytest.MonkeyPat
 def test_a_compaction_that_fails_does_not_fail_the_append(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
-    import uun_iot_storage.journal as module
+    import uun_iot_storage.snapshotfile as module
 
     storage = Storage("s", str(path))
     storage.append(0, backup=True)
@@ -621,7 +621,7 @@ def test_a_reopened_storage_knows_its_own_journal(path: Path) -> None:
 def test_a_storage_reopened_after_a_failed_close_has_nothing_twice(
     path: Path, journal: bool, monkeypatch: pytest.MonkeyPatch, caplog: Log
 ) -> None:
-    import uun_iot_storage.journal as module
+    import uun_iot_storage.snapshotfile as module
 
     storage = Storage("s", str(path))
     storage.merge([1, 2])

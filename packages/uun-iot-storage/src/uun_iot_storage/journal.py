@@ -19,17 +19,15 @@ import os
 import stat
 from typing import Any, List, Optional, Sequence, Union
 
-from uun_iot_core.files import StagedFile, make_directories
+from uun_iot_core.files import make_directories
 from uun_iot_core.logs import get_logger
 
-from .encoding import dump_parts
 from .errors import StorageError, reason_of, remedy_for
 from .journalfile import JournalFile
-from .lines import Header
 from .lock import OpenFile
-from .recovery import Found, Stat, Token, read_backup, stat_of
-from .setaside import free_name, make_durable, set_aside, sync_ancestors
-from .snapshot import SnapshotText, digest_of, new_identity, parse_snapshot
+from .recovery import Found, Token, read_backup
+from .setaside import make_durable, set_aside, sync_ancestors
+from .snapshotfile import SnapshotFile
 from .unsaved import Unsaved
 
 __all__ = ["Journal", "UnreadEntries"]
@@ -69,12 +67,8 @@ class Journal:
         self.token: Optional[Token] = None
         self._file: Optional[OpenFile] = None
         self._generation = 0
-        #: the snapshot: header of a journal that belongs to it, None if there can be none
-        self._header: Optional[Header] = None
-        self._digest = ""
-        self._snapshot_size = 0
-        self._stat: Optional[Stat] = None
         self._lines = JournalFile(self.path + ".journal")
+        self._snapshot = SnapshotFile(self.path, self._lines.path)
         self._compact_at = FLOOR
         self._most = 0  # entries that the snapshot and the lines behind it hold
         #: what was found and must be set aside before anything is written
@@ -170,7 +164,7 @@ class Journal:
                     make_durable([self.path, self._lines.path])
             except OSError as exc:
                 obstacle = exc
-                self._header = None  # whatever is there: a backup begins with a new snapshot
+                self._snapshot.header = None  # whatever is there: begin with a new snapshot
         if obstacle is not None:
             logger.warning(
                 "backup file %s cannot be %s now (%s): entries are in memory only, and each "
@@ -190,18 +184,10 @@ class Journal:
     def _remember(self, found: Found) -> None:
         """Take what was found for the state on the disk."""
         self.token = found.token
-        self._stat = None if found.snapshot is None else found.stat
+        self._snapshot.remember(found)
         self._lines.is_found = found.journal
         self._lines.snapshot = found.journal_of
-        self._header = None
-        self._digest = ""
         self._most = len(found.entries)
-        if found.snapshot is not None:
-            snapshot = found.snapshot
-            if snapshot.identity is not None:
-                self._digest = snapshot.digest
-                self._header = Header(snapshot.identity, snapshot.digest, found.length)
-            self._snapshot_size = found.stat[2] if found.stat else 0
 
     # -- saving ----------------------------------------------------------------------
 
@@ -295,7 +281,7 @@ class Journal:
             # others of this process, a module made anew for instance, have loaded what is there
             # and would find it changed, though it is the same
             return file.is_shared
-        return self.holds(entries) and (not entries or os.path.exists(self.path))
+        return self._snapshot.holds(entries) and (not entries or os.path.exists(self.path))
 
     def _guard(self, file: OpenFile) -> None:
         """Lock the file, which could not be done when it was opened.
@@ -324,46 +310,11 @@ class Journal:
 
     def _is_intact(self, file: OpenFile) -> bool:
         """Are the files still those that we know? Someone may have removed or replaced them."""
-        return self._is_same() and self._lines.is_intact(file)
-
-    def _is_same(self) -> bool:
-        try:
-            return self._stat is not None and stat_of(os.stat(self.path)) == self._stat
-        except OSError:
-            return False
-
-    def _look_at_stranger(self, file: OpenFile) -> None:
-        """Someone has touched, removed or written the backup file while it was open here.
-
-        Raises:
-            StorageError: it was another process, after the lock file had been removed.
-        """
-        file.lock_again()
-        try:
-            with open(self.path, "rb") as stranger:
-                snapshot = parse_snapshot(stranger.read())
-            if self._header is None or snapshot.identity == self._header.snapshot:
-                if not self._digest or snapshot.digest == self._digest:
-                    return  # touched
-        except FileNotFoundError:
-            logger.warning("backup file %s was removed: it is written again", self.path)
-            return
-        except (OSError, ValueError, RecursionError):
-            pass
-        aside = free_name(self.path)
-        try:
-            os.link(self.path, aside)
-        except OSError as exc:
-            aside = f"lost ({exc.strerror})"
-        logger.warning(
-            "backup file %s was written by another program while it was open here; it is "
-            "replaced, what was in it is %s",
-            self.path,
-            aside,
-        )
+        return self._snapshot.is_same() and self._lines.is_intact(file)
 
     def _can_continue(self, file: OpenFile) -> bool:
-        return self._header is not None and not self._lines.is_found and self._is_intact(file)
+        is_known = self._snapshot.header is not None and not self._lines.is_found
+        return is_known and self._is_intact(file)
 
     def _error(self, exc: OSError) -> StorageError:
         return StorageError(
@@ -385,8 +336,9 @@ class Journal:
     ) -> None:
         text = unsaved.text(entries, newest)
         try:
-            assert self._header is not None
-            self.written += self._lines.add(file, self._header, text, sync)
+            header = self._snapshot.header
+            assert header is not None
+            self.written += self._lines.add(file, header, text, sync)
         except OSError as exc:
             if file.journal_fd < 0 and os.path.lexists(self._lines.path):
                 unsaved.whole = True  # what is on the disk is not known
@@ -405,7 +357,7 @@ class Journal:
             self._has_warned = True
             self._write_snapshot(file, entries, unsaved.needs_disk(len(entries)))
             return
-        self.token = self._header.digest, self._header.snapshot, self._lines.crc
+        self.token = header.digest, header.snapshot, self._lines.crc
         self._most += unsaved.front + unsaved.end
         if self._is_outgrown(entries):
             self._compact(file, entries)
@@ -426,17 +378,17 @@ class Journal:
     # -- a snapshot ------------------------------------------------------------------
 
     def _is_outgrown(self, entries: List[Any]) -> bool:
-        if self._lines.size > max(self._compact_at, self._snapshot_size):
+        if self._lines.size > max(self._compact_at, self._snapshot.size):
             return True
         # drained: else a large snapshot of what has long been sent would stay for long
-        return len(entries) * 8 < self._most and self._snapshot_size > self._compact_at
+        return len(entries) * 8 < self._most and self._snapshot.size > self._compact_at
 
     def _compact(self, file: OpenFile, entries: List[Any]) -> None:
         """Write a new snapshot where that is possible; the line before it is safe anyhow."""
         try:
             self._write_snapshot(file, entries)
         except OSError as exc:
-            self._compact_at = self._lines.size + max(FLOOR, self._snapshot_size)
+            self._compact_at = self._lines.size + max(FLOOR, self._snapshot.size)
             logger.warning(
                 "backup file %s cannot be replaced now (%s); its journal grows on", self.path, exc
             )
@@ -449,57 +401,46 @@ class Journal:
             entries: the new content.
             is_needed: are some of these on the disk already, and must not get lost?
         """
-        if self._stat is not None and not self._is_same():
-            self._look_at_stranger(file)
+        snapshot = self._snapshot
+        snapshot.check_stranger(file)
         make_directories(os.path.dirname(self.path))
-        no_json: List[int] = []
         previous = self._lines.snapshot
-        if previous is None and self._header is not None:
-            previous = self._header.snapshot
-        text = SnapshotText(dump_parts(entries, no_json), new_identity(), previous)
+        if previous is None and snapshot.header is not None:
+            previous = snapshot.header.snapshot
         try:
-            staging = StagedFile(self.path, text)
+            new = snapshot.stage(entries, previous)
         except OSError as exc:
             if is_needed or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             # All that is on the disk was sent, and what says so takes its last room. Without it a
             # crash would send some of that twice; with it nothing could be stored any more.
-            self._header = self.token = None
+            snapshot.header = self.token = None
             file.close_journal()
             self._lines.remove()
-            text = SnapshotText(dump_parts(entries, []), new_identity(), previous)
-            staging = StagedFile(self.path, text)
-        with staging as staged:
+            new = snapshot.stage(entries, previous)
+        with new.staging as staged:
             # whatever happens to the rename: the journal has come to its end
-            self._header = self.token = self._stat = None
+            snapshot.forget()
+            self.token = None
             file.generation += 1
             self._generation = file.generation
             file.close_journal()
             staged.commit()
-        self.written += text.size
-        self._stat = stat_of(os.stat(self.path))
-        self._header = Header(text.identity, text.digest, len(entries))
-        self._digest = text.digest
-        self._snapshot_size = text.size
-        self.token = text.digest, text.identity, None
+        snapshot.replaced(new)
+        self.written += new.text.size
+        self.token = new.text.digest, new.text.identity, None
         self._most = len(entries)
         self._compact_at = FLOOR
         self._lines.remove()
-        if len(no_json) > self._no_json:
+        if len(new.no_json) > self._no_json:
             logger.error(
                 "backup file %s: %d entries, the first at position %d, were changed to what is no "
                 "JSON; that is saved as text",
                 self.path,
-                len(no_json),
-                no_json[0],
+                len(new.no_json),
+                new.no_json[0],
             )
-        self._no_json = len(no_json)
-
-    def holds(self, entries: List[Any]) -> bool:
-        """Are these the entries that the snapshot holds?"""
-        if not self._digest:  # of another program, which lays the same entries out as it likes
-            self._digest = digest_of(read_backup(self.path, self._lines.path).entries)
-        return digest_of(entries) == self._digest
+        self._no_json = len(new.no_json)
 
     # -- letting go ------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from uun_iot_core.clock import SYSTEM_CLOCK, Clock
 from uun_iot_core.logs import get_logger
 
 from .bounds import Bounds
-from .deadletters import add_dead_letters
+from .deadletters import DeadLetters
 from .encoding import check_entries, collector_paused, stamp_of
 from .entries import Batch, Entries, Slot
 from .errors import StorageError
@@ -88,29 +88,22 @@ class Storage:
         self._journal: Optional[Journal] = None
         self._bounds = Bounds(storage_id, maxlen, max_bytes, clock)
         check_interval(storage_id, sync_interval)
-        if isinstance(max_attempts, bool) or not isinstance(max_attempts, int):
-            raise TypeError(f"max_attempts of storage `{storage_id}` must be an integer")
-        if max_attempts < 0 or (max_attempts and backup_path is None):
-            raise ValueError(
-                f"max_attempts of storage `{storage_id}` must be 0, or more together with a "
-                "backup_path, since what is set aside needs a file"
-            )
+        self._dead_letters = DeadLetters(storage_id, max_attempts, backup_path is not None)
         self.storage_id = storage_id
         self.backup_path = backup_path
-        self.max_attempts = max_attempts
         self.write_lock = threading.Lock()
         self._pid = os.getpid()
         self._clock = clock
         self._entries = Entries()
-        self._appended = self._sent = self._failed = self._set_aside = 0
+        self._appended = self._sent = self._failed = 0
         self._backups_fail = False
-        self._setting_aside = threading.Lock()
         self._delayed: Optional[DelayedSync] = None
         if backup_path is not None:
             journal = Journal(backup_path)
             with collector_paused():
                 self._entries.replace(journal.open(), clock.monotonic())
             self._journal = journal
+            self._dead_letters.path = journal.path + ".dead"
             if sync_interval:
                 self._delayed = DelayedSync(sync_interval, self._sync, storage_id, clock)
         self._bounds.trim(self._entries)
@@ -138,6 +131,11 @@ class Storage:
     def maxlen(self) -> int:
         """Largest number of entries; 0 for no limit."""
         return self._bounds.maxlen
+
+    @property
+    def max_attempts(self) -> int:
+        """How often the server may refuse an entry; 0 for any number."""
+        return self._dead_letters.max_attempts
 
     @property
     def dropped(self) -> int:
@@ -172,7 +170,7 @@ class Storage:
                 sent=self._sent,
                 failed=self._failed,
                 dropped=self._bounds.dropped,
-                set_aside=self._set_aside,
+                set_aside=self._dead_letters.count,
                 bytes_written=0 if self._journal is None else self._journal.written,
                 autonomy_hours=self._bounds.autonomy_hours(entries),
             )
@@ -344,7 +342,7 @@ class Storage:
             self._settle(batch, sent, unmatched, stamps, changed, set())
         else:
             others, _ = batch.split(refused)
-            with self._setting_aside:  # else two threads might set aside the same entry
+            with self._dead_letters.mutex:  # else two threads might set aside the same entry
                 aside = self._put_aside([slot for slot in left if slot not in others])
                 self._settle(batch, sent, unmatched, stamps, changed, aside)
         self._failed += len(failed)
@@ -370,7 +368,7 @@ class Storage:
                     stamps = None if texts is None else [stamp_of(text) for text in texts]
                 entries.add(new, now, stamps, front=True)
             self._sent += max(0, gone)
-            self._set_aside += len(aside)
+            self._dead_letters.count += len(aside)
             self._bounds.trim(entries)
             try:
                 self._backup()
@@ -386,36 +384,10 @@ class Storage:
 
     def _put_aside(self, refused: List[Slot]) -> Set[Slot]:
         """Count a refusal of each entry, and save those with too many as dead letters."""
-        for slot in refused:
-            slot.attempts += 1
-        dead = [slot for slot in refused if slot.attempts >= self.max_attempts]
-        if not dead or self._journal is None:
-            return set()
+        dead = self._dead_letters.refused(refused)
         with self.write_lock:
             dead = self._entries.still_there(dead)
-        path = self._journal.path + ".dead"
-        try:
-            add_dead_letters(path, [(slot.entry, slot.attempts) for slot in dead])
-        except (OSError, TypeError, ValueError) as exc:
-            logger.error(
-                "storage `%s`: %d entries that the server keeps refusing cannot be set aside in "
-                "%s (%s); they stay",
-                self.storage_id,
-                len(dead),
-                path,
-                type(exc).__name__ if isinstance(exc, (TypeError, ValueError)) else exc,
-            )
-            return set()
-        logger.warning(
-            "storage `%s`: the server has refused %d entries %d times; they are set aside in %s, "
-            "%d in all",
-            self.storage_id,
-            len(dead),
-            self.max_attempts,
-            path,
-            self._set_aside + len(dead),
-        )
-        return set(dead)
+        return self._dead_letters.put(dead)
 
     # -- opening and closing ---------------------------------------------------------
 
