@@ -264,13 +264,41 @@ def test_a_redirect_to_plain_http_is_refused(uuapp: Sandbox, ready: UuAppClient)
     assert "only HTTPS" in str(exc)
 
 
-@pytest.mark.parametrize("location", ["https://[", "https://h:port/", "//", "https://"])
+NOWHERE = [
+    "https://[",
+    "https://h:port/",
+    "https://h:99999/",
+    "//",
+    "https://",
+    "https:// /",
+    "https://\x00/",
+    f"https://{'a' * 70}.example/",
+    "https://.example./",
+    "https://\xff\xfe/",
+    "\xff\xfe",
+    "data:,x",
+]
+
+
+@pytest.mark.parametrize("location", NOWHERE)
 def test_a_redirect_to_nowhere_is_an_error_of_requests(
     uuapp: Sandbox, ready: UuAppClient, location: str
 ) -> None:
     uuapp.faults.add("redirect", command=COMMAND, location=location)
     _, exc = ready.get(COMMAND)
     assert isinstance(exc, requests.RequestException)
+
+
+@pytest.mark.parametrize("location", NOWHERE)
+def test_where_a_redirect_of_a_post_or_a_grant_leads_is_not_even_looked_at(
+    uuapp: Sandbox, ready: UuAppClient, config: Dict[str, Any], location: str
+) -> None:
+    uuapp.faults.add("redirect", location=location)
+    response, exc = ready.post(COMMAND)
+    assert response is not None and response.status_code == 307
+    assert isinstance(exc, CommandError)
+    with pytest.raises(TokenError, match="307"):
+        UuAppClient({**config, "oidcGrantToken": {**config["oidcGrantToken"], "tokenPath": ""}})
 
 
 def test_redirects_in_a_circle_end(uuapp: Sandbox, ready: UuAppClient) -> None:

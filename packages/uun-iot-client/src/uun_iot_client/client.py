@@ -276,7 +276,8 @@ class UuAppClient:
             dto_in: fields of the form: strings, bytes, files open in binary mode, or tuples
                 ``(file name, content, content type)``. Files are streamed, each time from
                 where they stood, and as long as they are when that begins: one that grows is
-                cut there, one that shrinks or cannot be read is a `DtoInError`.
+                cut there, one that shrinks or cannot be read (it raises an `OSError` or a
+                `ValueError`) is a `DtoInError`.
             log_level: logging level for errors.
             retry: see `post`.
             deadline: see `post`.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ssl
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Type
+from functools import lru_cache
+from typing import TYPE_CHECKING, Tuple, Type
 from urllib.parse import urlsplit
 
 from .calls import Call, Ended
@@ -14,9 +15,24 @@ from .redact import Redactor
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["ended", "failure"]
+__all__ = ["ended", "failure", "network_errors"]
 
 _CERT_NOT_YET_VALID, _CERT_EXPIRED = 9, 10  # X509_V_ERR_* of OpenSSL
+
+
+@lru_cache(maxsize=None)
+def network_errors() -> Tuple[Type[Exception], ...]:
+    """Return what requests raises where there is no reply that can be read.
+
+    Mostly it is one of its own, but some errors of ssl, sockets, HTTP's parser and urllib3 come
+    through as they are.
+    """
+    from http.client import HTTPException
+
+    import requests
+    from urllib3.exceptions import HTTPError
+
+    return requests.RequestException, HTTPError, HTTPException, OSError
 
 
 def ended(call: Call, url: str, seconds: float, redact: Redactor) -> requests.RequestException:

@@ -98,6 +98,8 @@ class Grant:
             _strip(cause)
             text = f"the token service cannot be reached: {self._redact(cause)}"
         except Exception as exc:  # the user's function may raise anything
+            if _is_usual(self._send):
+                raise  # by a signal handler: its caller's
             _strip(exc)
             cause = exc if self._redact.is_clean(exc) else None
             kind = TokenError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import weakref
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple, Type
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from .connections import tracked
 
@@ -130,6 +130,18 @@ def _session_class() -> Type[Any]:
                     "only HTTPS is spoken; a request, or a redirect, led to another scheme"
                 )
             return super().get_adapter(url)
+
+        def get_redirect_target(self, resp: requests.Response) -> Optional[str]:
+            if resp.request.method != "GET":
+                return None  # it is not followed; requests would prepare it all the same
+            try:
+                target = super().get_redirect_target(resp)
+                if target is not None:
+                    _origin(urljoin(str(resp.url), target))
+                return target
+            except ValueError:
+                text = "the reply is a redirect to what is no URL"
+            raise requests.exceptions.InvalidURL(text)
 
         def rebuild_auth(self, prepared_request: Any, response: requests.Response) -> None:
             # stricter than requests (it follows to a subdomain's port), and without .netrc

@@ -16,7 +16,7 @@ from .body import BodyFailed
 from .calls import Call, Calls
 from .deadline import Deadline, Timeouts
 from .errors import DtoInError, dto_in_error, gateway_stopping
-from .failures import ended, failure
+from .failures import ended, failure, network_errors
 from .forks import watch_forks
 from .pool import bearer_auth, new_session
 from .redact import Redactor
@@ -271,8 +271,8 @@ class Transport:
                 )
             except BodyFailed as exc:  # its connection, where half a request stands, is closed
                 return None, call, dto_in_error(str(exc))
-            # requests lets errors of ssl, urllib3 and of bad redirects through as they are
-            except Exception as exc:
+            # no more than that: a signal handler may have raised, and that is its caller's
+            except network_errors() as exc:
                 return None, call, failure(exc, call, url, self._redact)
         return response, call, None
 

@@ -1,0 +1,99 @@
+"""What a signal handler of the user's raises in the middle of a call is theirs, and comes out."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from typing import Any, Callable, Dict, Iterator, Type
+
+import pytest
+
+from tests.support.sandbox import Sandbox
+from uun_iot_client import RetryPolicy, UuAppClient
+
+COMMAND = "weather/add"
+GRANT = "oidc/grantToken"
+
+
+class Interrupted(Exception):
+    """An ordinary exception of an application."""
+
+
+@contextlib.contextmanager
+def raising(kind: Type[Exception]) -> Iterator[Callable[[], None]]:
+    """Have SIGUSR1 raise in the main thread; give what sends it there."""
+
+    def handler(number: int, frame: Any) -> None:
+        raise kind("from the handler")
+
+    before = signal.signal(signal.SIGUSR1, handler)
+    main = threading.main_thread().ident
+    assert main is not None
+    try:
+        yield lambda: signal.pthread_kill(main, signal.SIGUSR1)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def interrupted(
+    uuapp: Sandbox, command: str, kind: Type[Exception], call: Callable[[], object]
+) -> None:
+    """Make a call, and let the signal come when the server has its request."""
+    slow = uuapp.faults.add("delay", command=command, seconds=60)
+    seen = len(uuapp.requests)
+    with raising(kind) as send:
+
+        def when_asked() -> None:
+            if uuapp.wait_for(
+                lambda: any(each.command == command for each in uuapp.requests[seen:]), timeout=30
+            ):
+                send()
+
+        sender = threading.Thread(target=when_asked)
+        sender.start()
+        with pytest.raises(kind, match="^from the handler$"):
+            call()
+        sender.join(30)
+    uuapp.faults.remove(slow)
+
+
+@pytest.mark.parametrize("kind", [Interrupted, RuntimeError, ValueError])
+@pytest.mark.parametrize("method", ["get", "post", "command"])
+def test_it_comes_out_of_a_call_that_is_as_good_as_new_after_it(
+    uuapp: Sandbox, client: UuAppClient, method: str, kind: Type[Exception]
+) -> None:
+    client.refresh_token()
+    interrupted(uuapp, COMMAND, kind, lambda: getattr(client, method)(COMMAND, {"n": 1}))
+    assert client.get(COMMAND, {"n": 2})[1] is None
+    assert uuapp.received(COMMAND)[-1] == {"n": 2}
+
+
+@pytest.mark.parametrize("kind", [Interrupted, ValueError])
+def test_it_comes_out_of_a_grant_which_counts_as_no_failure(
+    uuapp: Sandbox, client: UuAppClient, kind: Type[Exception]
+) -> None:
+    interrupted(uuapp, GRANT, kind, lambda: client.get(COMMAND))
+    assert client.get(COMMAND)[1] is None  # no cool-down
+
+
+def test_it_ends_the_attempts_of_a_policy(uuapp: Sandbox, client: UuAppClient) -> None:
+    client.refresh_token()
+    policy = RetryPolicy(attempts=4, backoff=0.0)
+    interrupted(uuapp, COMMAND, Interrupted, lambda: client.get(COMMAND, retry=policy))
+    assert sum(each.command == COMMAND for each in uuapp.requests) == 1
+
+
+def test_it_opens_no_breaker(uuapp: Sandbox, config: Dict[str, Any]) -> None:
+    client = UuAppClient(config, breaker_failures=1)
+    interrupted(uuapp, COMMAND, Interrupted, lambda: client.get(COMMAND))
+    assert client.get(COMMAND)[1] is None
+
+
+def test_it_comes_out_of_the_renewal_of_a_refused_token(
+    uuapp: Sandbox, client: UuAppClient
+) -> None:
+    client.refresh_token()
+    uuapp.revoke_tokens()
+    interrupted(uuapp, GRANT, Interrupted, lambda: client.post(COMMAND))
+    assert client.post(COMMAND)[1] is None
