@@ -19,6 +19,8 @@ from typing import Any, Iterator, List, Optional, Set
 from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
+from .resolver import Resolver
+
 __all__ = ["Call", "Calls", "Ended", "Progress", "current_call"]
 
 # Seconds. The time-outs of sockets end at the same moment and tell more: they come first.
@@ -72,6 +74,7 @@ class Call:
     def __init__(self, calls: Calls, ends: float, fresh: bool, send_timeout: float) -> None:
         self._calls = calls
         self.clock = calls.clock
+        self.resolver = calls.resolver
         self.ends = ends
         self.fresh = fresh
         self.send_timeout = send_timeout
@@ -140,6 +143,7 @@ class Calls:
 
     def __init__(self, clock: Clock) -> None:
         self.clock = clock
+        self.resolver = Resolver()
         # reentrant, since the garbage collector may close a reply while this thread holds it
         self.lock = threading.RLock()
         self._changed = threading.Condition(self.lock)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from functools import lru_cache
-from typing import Any, Optional, Type
+from typing import Any, List, Optional, Type
 
 from .calls import Call, Progress, current_call
+from .resolver import is_address
 
 __all__ = ["IDLE_LIMIT", "tracked"]
 
@@ -17,6 +19,11 @@ __all__ = ["IDLE_LIMIT", "tracked"]
 IDLE_LIMIT = 50.0
 
 
+# Seconds that each of several addresses of a host gets at least, as long as there are any: where
+# the first is out of reach, as those of IPv6 often are, the next must have its turn.
+_LEAST_SHARE = 3.0
+
+
 @lru_cache(maxsize=None)
 def tracked(pool_class: Type[Any]) -> Type[Any]:
     """Return a class of connection pools of urllib3, with connections that know their call.
@@ -24,7 +31,12 @@ def tracked(pool_class: Type[Any]) -> Type[Any]:
     Args:
         pool_class: the class it derives from, that of a proxy perhaps.
     """
+    from urllib3.connection import HTTPConnection
+    from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
+
     connection_class: Any = pool_class.ConnectionCls
+    # a SOCKS proxy resolves names itself, perhaps ones that only it knows
+    resolves = connection_class._new_conn is HTTPConnection._new_conn
 
     class TrackedConnection(connection_class):  # type: ignore[misc]  # a class given at run time
         """A connection that the call using it can be ended by."""
@@ -35,11 +47,14 @@ def tracked(pool_class: Type[Any]) -> Type[Any]:
         #: since when it waits in the pool, in seconds of the client's clock
         idle_since = 0.0
         _handle: Optional[socket.socket] = None
+        # of the class above, which gives them no types that are known here
+        _dns_host: Any
+        timeout: Any
 
         def _new_conn(self) -> Any:
             if self.call is not None:  # once more in one call
                 self.call.release(self)
-            sock = super()._new_conn()
+            sock = self._connected()
             try:
                 # A descriptor of its own, which nobody else closes: that of `sock` passes to
                 # the TLS layer before its handshake, and lives as long as a reply is read.
@@ -52,6 +67,45 @@ def tracked(pool_class: Type[Any]) -> Type[Any]:
                 raise
             self.used = False
             return sock
+
+        def _connected(self) -> Any:
+            call = current_call()
+            host: str = self._dns_host
+            timeout: Any = self.timeout
+            if call is None or not resolves or is_address(host.strip("[]")):
+                return super()._new_conn()
+            try:
+                host.encode("idna")
+            except UnicodeError:
+                return super()._new_conn()  # which has an error for it
+            ends = time.monotonic() + timeout
+            try:
+                addresses = call.resolver.addresses(host, timeout)
+            except TimeoutError as exc:
+                raise ConnectTimeoutError(self, f"{host} was not found in time") from exc
+            except socket.gaierror as exc:
+                raise NameResolutionError(host, self, exc) from exc
+            except OSError as exc:
+                raise NewConnectionError(self, f"{host} was not found") from exc
+            try:
+                sock = self._first_of(addresses, ends)
+            finally:
+                self._dns_host, self.timeout = host, timeout
+            sock.settimeout(timeout)  # that of the handshake
+            return sock
+
+        def _first_of(self, addresses: List[str], ends: float) -> Any:
+            for number, address in enumerate(addresses, 1):
+                left = max(ends - time.monotonic(), 0.001)
+                is_last = number == len(addresses)
+                share = max(left / (len(addresses) - number + 1), _LEAST_SHARE)
+                self._dns_host, self.timeout = address, min(left, share)
+                try:
+                    return super()._new_conn()
+                except (ConnectTimeoutError, NewConnectionError):
+                    if is_last or time.monotonic() >= ends:
+                        raise
+            raise NewConnectionError(self, "the host has no address")
 
         def request(self, *args: Any, **kwargs: Any) -> Any:
             call = self._take()
