@@ -199,6 +199,26 @@ def test_errors_form_the_documented_tree() -> None:
     assert issubclass(uun_iot.exceptions.StorageError, uun_iot.exceptions.UunIotError)
 
 
+@pytest.mark.parametrize("distribution", ["uun_iot_core", "uun_iot_client", "uun_iot_storage"])
+def test_every_error_of_a_distribution_can_be_caught_from_here(distribution: str) -> None:
+    module = importlib.import_module(distribution)
+    errors = {
+        name
+        for name in module.__all__
+        if inspect.isclass(getattr(module, name)) and issubclass(getattr(module, name), Exception)
+    }
+    assert errors and errors <= set(uun_iot.exceptions.__all__)
+    for name in errors:
+        assert getattr(uun_iot.exceptions, name) is getattr(module, name)
+
+
+def test_policies_of_retries_can_be_made_from_here() -> None:
+    from uun_iot.UuAppClient import ErrorEntry, RetryPolicy
+
+    assert uun_iot.RetryPolicy is RetryPolicy and RetryPolicy(attempts=2).attempts == 2
+    assert ErrorEntry("code", "error").is_error
+
+
 def test_a_gateway_has_the_documented_attributes(tmp_path: Any) -> None:
     path = tmp_path / "config.json"
     path.write_text("{}")

@@ -22,7 +22,7 @@ from .utils import (
     module_id,
     module_id_from_str,
 )
-from .UuAppClient import UuAppClient, UuCmdSession
+from .UuAppClient import RetryPolicy, UuAppClient, UuCmdSession
 
 __all__ = [
     "BaseHealthCheck",
@@ -39,6 +39,7 @@ __all__ = [
     "Module",
     "ModuleTimer",
     "RepeatTimer",
+    "RetryPolicy",
     "Storage",
     "UuAppClient",
     "UuCmdSession",
