@@ -27,7 +27,8 @@ THIRD_PARTY: Dict[str, Set[str]] = {
     "uun-iot-core": set(),
     "uun-iot-storage": set(),
     "uun-iot-client": REQUESTS,
-    "uun-iot": REQUESTS | {"cryptography", "psutil", "trustme"},
+    "uun-iot": REQUESTS
+    | {"anyio", "cryptography", "psutil", "starlette", "tomli", "trustme", "uvicorn"},
 }
 distributions = pytest.mark.parametrize("distribution", SIBLINGS)
 

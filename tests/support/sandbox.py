@@ -9,12 +9,12 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from uun_iot.sandbox import Fault, Reply, Request, Sandbox, UploadedFile
+    from uun_iot.sandbox import Fault, Ledger, Reply, Request, Sandbox, Script, UploadedFile
 else:
     _BY_PATH = "uun_iot_sandbox_by_path"
 
     def _load_by_path() -> ModuleType:
-        """Load the package from the source tree; it needs nothing of the distributions."""
+        """Load the package from the source tree; it needs nothing but uun-iot-core."""
         root = Path(__file__).resolve().parents[2]
         package = root / "packages" / "uun-iot" / "src" / "uun_iot" / "sandbox"
         spec = importlib.util.spec_from_file_location(
@@ -37,9 +37,11 @@ else:
         _sandbox = _load_by_path()
 
     Fault = _sandbox.Fault
+    Ledger = _sandbox.Ledger
     Reply = _sandbox.Reply
     Request = _sandbox.Request
     Sandbox = _sandbox.Sandbox
+    Script = _sandbox.Script
     UploadedFile = _sandbox.UploadedFile
 
-__all__ = ["Fault", "Reply", "Request", "Sandbox", "UploadedFile"]
+__all__ = ["Fault", "Ledger", "Reply", "Request", "Sandbox", "Script", "UploadedFile"]

@@ -9,6 +9,7 @@ import ssl
 import struct
 import threading
 import time
+from dataclasses import replace
 from typing import BinaryIO, Callable, List, Optional, Tuple, cast
 
 from .faults import Encounter, Faults
@@ -31,6 +32,13 @@ class _End(Exception):
     def __init__(self, reset: bool = False) -> None:
         super().__init__()
         self.reset = reset
+
+
+def _address_of(sock: socket.socket) -> str:
+    try:
+        return str(sock.getpeername()[0])
+    except OSError:
+        return ""  # the client is gone already
 
 
 class Connection:
@@ -57,6 +65,7 @@ class Connection:
         now: Callable[[], float],
     ) -> None:
         self.number = number
+        self._address = _address_of(sock)
         self._sock = sock
         self._context = context
         self._uuapp = uuapp
@@ -197,7 +206,7 @@ class Connection:
                 failed = error_map("uu-app-server/internalServerError", "The sandbox failed.")
                 outcome = Outcome(Reply.json(failed, 500), self._uuapp.input_of(request))
         if answer is not None:
-            outcome = Outcome(answer.answer(), outcome.dto_in, outcome.processed)
+            outcome = replace(outcome, reply=answer.answer())
         return outcome
 
     def _record(
@@ -223,6 +232,8 @@ class Connection:
                 processed=outcome.processed,
                 request_id=request_id,
                 faults=met.kinds(),
+                identity=outcome.identity,
+                address=self._address,
             )
         )
 

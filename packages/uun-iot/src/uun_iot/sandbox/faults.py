@@ -195,9 +195,16 @@ class Encounter(NamedTuple):
 
 
 class Faults:
-    """The faults in force; switched at any time, from any thread."""
+    """The faults in force; switched at any time, from any thread.
 
-    def __init__(self) -> None:
+    Args:
+        waits: whether ``delay`` and ``slow`` take their time; not where a clock that is
+            told to advance would stand still meanwhile.
+    """
+
+    def __init__(self, waits: bool = True) -> None:
+        self._waits = waits
+        self.on_change: Optional[Callable[[], object]] = None
         self._changed = threading.Condition()
         self._active: List[_Active] = []
 
@@ -221,6 +228,7 @@ class Faults:
             raise TypeError("give a Fault, or a kind and its arguments, not both")
         with self._changed:
             self._active.append(_Active(fault, fault.times))
+        self._tell()
         return fault
 
     def remove(self, fault: Fault) -> None:
@@ -272,6 +280,8 @@ class Faults:
             active: the fault.
             abandoned: ends the wait where it is true; looked at after each `wake`.
         """
+        if not self._waits:
+            return
         with self._changed:
             self._changed.wait_for(
                 lambda: active.removed or abandoned(), timeout=active.fault.seconds
@@ -288,3 +298,8 @@ class Faults:
                 active.removed = active.removed or condition(active)
             self._active = [active for active in self._active if not active.removed]
             self._changed.notify_all()
+        self._tell()
+
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()

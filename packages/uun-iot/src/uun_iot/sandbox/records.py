@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, List, Mapping, Optional
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Deque, Dict, List, Mapping, Optional
 
 __all__ = ["Records", "Request"]
 
@@ -30,6 +32,9 @@ class Request:
         processed: whether the application accepted it and did what it asks.
         request_id: the ``X-Request-Id`` of the reply.
         faults: kinds of the faults that it met.
+        number: of the request, from 1; 0 before the records have it.
+        identity: of the gateway that sent it, where its token or access codes prove it.
+        address: that it came from.
     """
 
     time: float
@@ -43,6 +48,9 @@ class Request:
     processed: bool
     request_id: str
     faults: List[str] = field(default_factory=list)
+    number: int = 0
+    identity: Optional[str] = None
+    address: str = ""
 
 
 class Records:
@@ -51,13 +59,24 @@ class Records:
     Attributes:
         on_request: called with each `Request`, in the thread of its connection, before the
             reply goes out; None for nobody.
+
+    Args:
+        limit: how many requests are kept, the latest ones; None for all.
+
+    Raises:
+        ValueError: ``limit`` is less than 1.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, limit: Optional[int] = None) -> None:
+        if limit is not None and limit < 1:
+            raise ValueError(f"the records keep at least 1 request, got a limit of {limit}")
         self.on_request: Optional[Callable[[Request], object]] = None
         self._changed = threading.Condition()
+        self._order = threading.Lock()  # observers see the requests one by one, in order
+        self._observers: List[Callable[[Request], object]] = []
         self._version = 0
-        self._requests: List[Request] = []
+        self._number = 0
+        self._requests: Deque[Request] = deque(maxlen=limit)
         self._connections = 0
         self._handshakes = 0
 
@@ -116,16 +135,57 @@ class Records:
             self._requests.clear()
             self._notify()
 
-    def add(self, request: Request) -> None:
-        """Take in a request."""
+    def since(self, number: int) -> List[Request]:
+        """Return the requests after the one of a number, of those that are kept.
+
+        Args:
+            number: of a request; 0 for all.
+        """
         with self._changed:
-            self._requests.append(request)
-            self._notify()
+            found = list(itertools.takewhile(lambda one: one.number > number,
+                                             reversed(self._requests)))  # fmt: skip
+        return found[::-1]
+
+    def get(self, number: int) -> Optional[Request]:
+        """Return the request of a number; None where it is not kept."""
+        with self._changed:
+            if not self._requests:
+                return None
+            index = number - self._requests[0].number
+            return self._requests[index] if 0 <= index < len(self._requests) else None
+
+    def observe(self, observer: Callable[[Request], object]) -> None:
+        """Show each request to a function, first those that are kept, in order.
+
+        Args:
+            observer: called in the threads of connections, one at a time, before `wait_for`
+                and `on_request` learn of the request; must be quick.
+        """
+        with self._order:
+            for request in self.requests:
+                observer(request)
+            self._observers.append(observer)
+
+    def add(self, request: Request) -> None:
+        """Take in a request, and number it."""
+        with self._order:
+            self._number += 1
+            request = replace(request, number=self._number)
+            for observer in self._observers:
+                self._show(request, observer)
+            with self._changed:
+                self._requests.append(request)
+                self._notify()
         if self.on_request is not None:
-            try:
-                self.on_request(request)
-            except Exception:  # an observer's mistake must not change what the client sees
-                logger.exception("on_request failed on %s %s", request.method, request.path)
+            self._show(request, self.on_request)
+
+    @staticmethod
+    def _show(request: Request, observer: Callable[[Request], object]) -> None:
+        try:
+            observer(request)
+        except Exception:  # an observer's mistake must not change what the client sees
+            name = getattr(observer, "__qualname__", "an observer")
+            logger.exception("%s failed on %s %s", name, request.method, request.path)
 
     def add_connection(self) -> int:
         """Count an accepted connection and return its number."""

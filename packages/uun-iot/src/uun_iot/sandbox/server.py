@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-import copy
-import logging
+import json
 import os
 import socket
 import tempfile
 import threading
-import time
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Mapping, Optional, Sequence, Type, Union
 
+from uun_iot_core import SYSTEM_CLOCK, Clock, ManualClock, atomic_write
+
+from .answers import AnswerFiles
+from .arrivals import Arrivals
 from .certificates import Certificates
 from .connection import Connection
+from .connections import Connections
 from .faults import Faults
+from .identity import Identity
 from .listener import Listener
-from .records import Records, Request
+from .published import Published
+from .ready import ready_configuration
+from .records import Records
+from .script import Script
+from .timeline import Timeline
 from .tokens import Tokens
-from .uuapp import GET_CONFIGURATION, GRANT, HEARTBEAT, Answer, Credentials, UuApp
+from .uuapp import GET_CONFIGURATION, GRANT, Answer, UuApp
 
 __all__ = ["Sandbox"]
 
-logger = logging.getLogger("uun_iot.sandbox")
-
-#: for how long (seconds) `stop` and `outage` wait for the threads of connections
-_JOIN_TIMEOUT = 10.0
+PathLike = Union[str, "os.PathLike[str]"]
 
 
-class Sandbox:
+class Sandbox(Arrivals):
     """A uuApp with its token service, to run a gateway against; a context manager.
 
     >>> with Sandbox() as sandbox:
@@ -38,46 +43,79 @@ class Sandbox:
 
     Whoever talks to it must trust the authority in `ca_file`, for example by
     ``REQUESTS_CA_BUNDLE``. It keeps its port, authority and credentials over `stop` and
-    `start`.
+    `start`; with a directory also over its process's end.
 
     Attributes:
         faults: what goes wrong with requests; see `Fault`.
         records: what arrived; `requests`, `received` and `wait_for` read it.
         tokens: issues tokens; its ``lifetime`` (seconds) may be changed.
         uuapp: answers requests.
+        certificate: the kind that new connections are shown; see `use_certificate`.
+        clock: what tokens, records and scripts read the time from.
+        timeline: the script under way, or the last one; None where there was none.
+        on_change: called after faults, outages, certificates or the configuration were
+            changed, in the thread that did it; None for nobody.
 
     Args:
         port: 0 for any free one.
-        directory: where ``ca.pem`` is written; by default a temporary one, removed at `stop`.
+        host: address that it listens on.
+        names: host names and addresses that its certificate is for; configurations say the
+            first.
+        directory: where its authority, identity, published configuration and ``ca.pem`` are
+            kept; by default a temporary one, removed at `stop`.
         token_lifetime: seconds.
-        now: wall-clock seconds since 1970, for tokens, ``Date`` and records.
-    """
+        clock: by default the system's. On a `ManualClock` the faults ``delay`` and ``slow``
+            take no time.
+        now: wall-clock seconds since 1970, where that is not the clock's.
+        answers: directory of JSON files that commands answer; see `AnswerFiles`.
+        gateways: how many gateways have credentials of their own.
+        limit: how many requests are kept, the latest ones; None for all.
 
-    host = "127.0.0.1"
+    Raises:
+        ModuleNotFoundError: the extra is not installed; the text says how.
+        ValueError: what the directory or the answers hold is damaged, or a number is under 1.
+        OSError: the directory cannot be used.
+    """
 
     def __init__(
         self,
         port: int = 0,
         *,
-        directory: Optional[Union[str, "os.PathLike[str]"]] = None,
+        host: str = "127.0.0.1",
+        names: Sequence[str] = ("localhost", "127.0.0.1"),
+        directory: Optional[PathLike] = None,
         token_lifetime: float = 1800,
-        now: Callable[[], float] = time.time,
+        clock: Clock = SYSTEM_CLOCK,
+        now: Optional[Callable[[], float]] = None,
+        answers: Optional[PathLike] = None,
+        gateways: int = 1,
+        limit: Optional[int] = None,
     ) -> None:
+        self.host = host
+        self.names = tuple(names)
+        self.clock = clock
+        self.on_change: Optional[Callable[[], object]] = None
         self._port = port
         self._directory = directory
         self._temporary: Optional[tempfile.TemporaryDirectory[str]] = None
-        self._now = now
-        self._certificates = Certificates()
-        self._certificate = "valid"
-        self.faults = Faults()
-        self.records = Records()
-        self.tokens = Tokens(token_lifetime, now)
-        self.uuapp = UuApp(self.tokens, Credentials())
+        self._now = now or clock.time
+        self._certificates = Certificates(self.names, directory)
+        self.certificate = "valid"
+        self.faults = Faults(waits=not isinstance(clock, ManualClock))
+        self.faults.on_change = self._tell
+        self.records = Records(limit)
+        self.tokens = Tokens(token_lifetime, self._now)
+        self.uuapp = UuApp(self.tokens, Identity.kept(directory, gateways))
+        self._published = Published(directory)
+        if answers is not None:
+            self.uuapp.files = AnswerFiles(answers)
+            self._published.begin_with(self.uuapp.files.get(GET_CONFIGURATION))
+        self.uuapp.publish(self._published.configuration)
         self._switch = threading.Lock()  # start, stop, outage and restore take turns
         self._listener: Optional[Listener] = None
         self._ca_file: Optional[str] = None
-        self._connections: Dict[int, Tuple[Connection, threading.Thread]] = {}
-        self._connections_lock = threading.Lock()
+        self._connections = Connections(self._connection)
+        self.timeline: Optional[Timeline] = None
 
     # -- start and stop
 
@@ -92,15 +130,16 @@ class Sandbox:
                 return
             try:
                 self._write_ca()
-                self._listener = Listener(self.host, self._port, self._accepted)
+                self._listener = Listener(self.host, self._port, self._connections.accept)
             except BaseException:
                 self._clean_up()
                 raise
             self._port = self._listener.port
-            self.uuapp.gateways.update({f"localhost:{self._port}", f"127.0.0.1:{self._port}"})
+            self.uuapp.gateways.update(f"{name}:{self._port}" for name in self.names)
 
     def stop(self) -> None:
-        """End all connections, let go of the port, and wait for what was started."""
+        """End script and connections, let go of the port, and wait for what was started."""
+        self._end_script()
         with self._switch:
             if self._listener is None:
                 return
@@ -108,7 +147,7 @@ class Sandbox:
             self._listener = None
             self.faults.clear()
             self.drop_connections()
-            self._join_connections()
+            self._connections.join()
             self._clean_up()
 
     def __enter__(self) -> Sandbox:
@@ -133,7 +172,7 @@ class Sandbox:
     @property
     def gateway(self) -> str:
         """Host and port, as the configuration's ``uuApp.gateway`` has them."""
-        return f"localhost:{self._port}"
+        return f"{self.names[0]}:{self._port}"
 
     @property
     def ca_file(self) -> str:
@@ -161,6 +200,7 @@ class Sandbox:
         token_path: str = "./oidc-token",
         gateway: Optional[Mapping[str, Any]] = None,
         commands: Optional[Mapping[str, str]] = None,
+        number: int = 1,
     ) -> Dict[str, Any]:
         """Return the content of a gateway's ``config.json`` for this sandbox.
 
@@ -168,43 +208,30 @@ class Sandbox:
             token_path: where the gateway keeps its token.
             gateway: the ``gateway`` part; left out where it is None.
             commands: further entries of ``uuCmdList``, name to uuCmd.
+            number: of the gateway, from 1, of those that have credentials.
+
+        Raises:
+            ValueError: there is no gateway of that number.
         """
-        known = self.uuapp.credentials
-        config: Dict[str, Any] = {
-            "uuApp": {
-                "gateway": self.gateway,
-                "uuAppName": self.uuapp.name,
-                "awid": self.uuapp.awid,
-                "uuCmdList": {
-                    "gatewayHeartbeat": HEARTBEAT,
-                    "gatewayGetConfiguration": GET_CONFIGURATION,
-                    **(commands or {}),
-                },
-            },
-            "uuThing": {
-                "uuIdentity": known.identity,
-                "accessCode1": known.access_code1,
-                "accessCode2": known.access_code2,
-            },
-            "oidcGrantToken": {
-                "gateway": self.gateway,
-                "uuAppName": self.uuapp.oidc_name,
-                "awid": self.uuapp.oidc_awid,
-                "clientId": known.client_id,
-                "clientSecret": known.client_secret,
-                "uuCmd": GRANT,
-                "tokenPath": token_path,
-            },
-        }
-        if gateway is not None:
-            config = {"gateway": copy.deepcopy(dict(gateway)), **config}
-        return config
+        return ready_configuration(self.uuapp, self.gateway, token_path, gateway, commands, number)
+
+    def write_configuration(self, path: PathLike, **arguments: Any) -> None:
+        """Write a gateway's ``config.json`` for this sandbox; a new file is its owner's alone.
+
+        Args:
+            path: the file; replaced where it exists.
+            **arguments: see `configuration`.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        text = json.dumps(self.configuration(**arguments), indent=4, ensure_ascii=False)
+        atomic_write(path, text + "\n", mode=0o600)
 
     @property
     def secrets(self) -> List[str]:
         """What must never be seen: access codes, client secret, every token issued so far."""
-        known = self.uuapp.credentials
-        codes = [known.access_code1, known.access_code2, known.client_secret]
+        codes = [code for one in self.uuapp.identity.gateways for code in one.secrets]
         return codes + self.tokens.given_out
 
     # -- what the application does
@@ -214,8 +241,19 @@ class Sandbox:
 
         Args:
             configuration: the ``gateway`` part of a gateway's configuration.
+
+        Raises:
+            TypeError, ValueError: it is not JSON.
+            OSError: it cannot be kept in the directory; nothing has changed.
         """
+        self._published.set(configuration)
         self.uuapp.publish(configuration)
+        self._tell()
+
+    @property
+    def published(self) -> Dict[str, Any]:
+        """What ``gateway/getConfiguration`` answers (a copy)."""
+        return self.uuapp.published
 
     def answer(self, command: str, answer: Answer) -> None:
         """Set what a command answers instead of its input.
@@ -233,57 +271,6 @@ class Sandbox:
     def revoke_tokens(self) -> None:
         """Withdraw every token issued so far."""
         self.tokens.revoke_all()
-
-    # -- what arrived
-
-    @property
-    def requests(self) -> List[Request]:
-        """All requests so far (a copy)."""
-        return self.records.requests
-
-    @property
-    def grants(self) -> int:
-        """How many tokens were granted."""
-        return len(self.received(GRANT))
-
-    @property
-    def connections(self) -> int:
-        """How many TCP connections were accepted."""
-        return self.records.connections
-
-    @property
-    def handshakes(self) -> int:
-        """How many TLS handshakes were completed."""
-        return self.records.handshakes
-
-    @property
-    def on_request(self) -> Optional[Callable[[Request], object]]:
-        """Called with each request, in its connection's thread, before the reply goes out."""
-        return self.records.on_request
-
-    @on_request.setter
-    def on_request(self, callback: Optional[Callable[[Request], object]]) -> None:
-        self.records.on_request = callback
-
-    def received(self, command: str) -> List[Dict[str, Any]]:
-        """Return the input objects of a command's processed requests, in order.
-
-        Args:
-            command: the uuCmd, for example ``gateway/heartbeat``.
-        """
-        return self.records.received(command)
-
-    def wait_for(self, predicate: Callable[[], object], timeout: float = 10.0) -> bool:
-        """Wait until something that arrives makes a predicate true.
-
-        Args:
-            predicate: called without arguments, now and after each arrival.
-            timeout: seconds.
-
-        Returns:
-            Whether it became true in time.
-        """
-        return self.records.wait_for(predicate, timeout)
 
     # -- outages
 
@@ -304,7 +291,8 @@ class Sandbox:
         with self._switch:
             self._running().refuse()
             self.drop_connections()
-            self._join_connections()
+            self._connections.join()
+        self._tell()
 
     def restore(self) -> None:
         """Come back after an outage, on the same port; nothing happens without one.
@@ -314,13 +302,23 @@ class Sandbox:
         """
         with self._switch:
             self._running().accept()
+        self._tell()
+
+    @property
+    def down(self) -> bool:
+        """Whether it is in an outage."""
+        listener = self._listener
+        return listener is not None and not listener.accepting
+
+    def clear(self) -> None:
+        """End all faults and an outage, and show the good certificate again."""
+        self.faults.clear()
+        self.restore()
+        self.use_certificate("valid")
 
     def drop_connections(self) -> None:
         """End all connections; new ones are welcome."""
-        with self._connections_lock:
-            connections = [connection for connection, _ in self._connections.values()]
-        for connection in connections:
-            connection.drop()
+        self._connections.drop()
         self.faults.wake()
 
     def use_certificate(self, kind: str) -> None:
@@ -333,7 +331,33 @@ class Sandbox:
             ValueError: there is no such kind.
         """
         self._certificates.context(kind)
-        self._certificate = kind
+        self.certificate = kind
+        self._tell()
+
+    # -- scripts
+
+    def play(self, script: Script) -> None:
+        """Begin a script: its seconds count from now, on the sandbox's clock.
+
+        Args:
+            script: takes the place of one that is under way, whose faults stay.
+
+        Raises:
+            RuntimeError: the sandbox does not run.
+        """
+        self._running()
+        self._end_script()
+        self.timeline = Timeline(script, self)
+        self.timeline.start()
+
+    @property
+    def script_done(self) -> bool:
+        """Whether no step of a script, nor the end of one, is still to come."""
+        return self.timeline is None or self.timeline.done
+
+    def _end_script(self) -> None:
+        if self.timeline is not None:
+            self.timeline.stop()
 
     # -- within
 
@@ -342,44 +366,20 @@ class Sandbox:
             raise RuntimeError("the sandbox does not run; call start() first")
         return self._listener
 
-    def _accepted(self, sock: socket.socket) -> None:
-        number = self.records.add_connection()
-        connection = Connection(
+    def _connection(self, sock: socket.socket) -> Connection:
+        return Connection(
             sock,
-            number,
-            self._certificates.context(self._certificate),
+            self.records.add_connection(),
+            self._certificates.context(self.certificate),
             self.uuapp,
             self.faults,
             self.records,
             self._now,
         )
-        thread = threading.Thread(
-            target=self._serve, args=(connection,), name=f"sandbox-{number}", daemon=True
-        )
-        with self._connections_lock:
-            self._connections[number] = (connection, thread)
-        thread.start()
 
-    def _serve(self, connection: Connection) -> None:
-        try:
-            connection.serve()
-        finally:
-            with self._connections_lock:
-                self._connections.pop(connection.number, None)
-
-    def _join_connections(self) -> None:
-        deadline = time.monotonic() + _JOIN_TIMEOUT
-        with self._connections_lock:
-            threads = [thread for _, thread in self._connections.values()]
-        for thread in threads:
-            if thread is not threading.current_thread():
-                thread.join(max(deadline - time.monotonic(), 0))
-                if thread.is_alive():
-                    logger.warning(
-                        "%s still runs, %.0f s after its connection was ended",
-                        thread.name,
-                        _JOIN_TIMEOUT,
-                    )
+    def _tell(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
 
     def _write_ca(self) -> None:
         directory = self._directory

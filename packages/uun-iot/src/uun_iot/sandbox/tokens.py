@@ -10,11 +10,10 @@ import secrets
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, Callable, Collection, Dict, List, Set, Union
+from typing import TYPE_CHECKING, Any, Callable, Collection, Dict, List, Set, Union
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import rsa
 
 __all__ = ["Grant", "TokenRefused", "Tokens"]
 
@@ -23,6 +22,8 @@ _key_lock = threading.Lock()
 
 @functools.lru_cache(maxsize=1)
 def _make_key() -> rsa.RSAPrivateKey:
+    from cryptography.hazmat.primitives.asymmetric import rsa
+
     return rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
 
@@ -161,11 +162,18 @@ class Tokens:
             self._revoked.update(self._claims)
 
     def _sign(self, claims: Dict[str, Any]) -> str:
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
+
         signed = f"{_encode_json({'alg': 'RS256', 'typ': 'JWT'})}.{_encode_json(claims)}"
         signature = self._key.sign(signed.encode("ascii"), padding.PKCS1v15(), hashes.SHA256())
         return f"{signed}.{_encode(signature)}"
 
     def _check_signature(self, token: str) -> None:
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives import hashes
+        from cryptography.hazmat.primitives.asymmetric import padding
+
         try:
             signed, _, signature = token.rpartition(".")
             header, _ = signed.split(".")

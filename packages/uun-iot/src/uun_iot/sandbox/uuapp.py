@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import copy
 import hmac
-import secrets
+import html
 from dataclasses import dataclass, field
 from typing import Any, Callable, Collection, Dict, List, Mapping, Optional, Set, Union
 
+from .answers import AnswerFiles
 from .faults import refusal
+from .identity import Credentials, Identity
 from .messages import BadRequest, HttpRequest, Reply, error_map
 from .multipart import UploadedFile
 from .tokens import TokenRefused, Tokens
 
-__all__ = ["Answer", "Credentials", "Outcome", "UuApp"]
+__all__ = ["Answer", "Outcome", "UuApp"]
 
 #: what a command answers: an object, or a function that makes it of the input object
 Answer = Union[Mapping[str, Any], Callable[[Dict[str, Any]], Mapping[str, Any]]]
@@ -27,17 +29,6 @@ _HIDDEN = ("accessCode1", "accessCode2", "client_secret")
 
 
 @dataclass(frozen=True)
-class Credentials:
-    """Who may ask for a token; random, so that a search for them finds nothing else."""
-
-    identity: str = field(default_factory=lambda: f"{secrets.randbelow(9000) + 1000}-1-1")
-    access_code1: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
-    access_code2: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
-    client_id: str = field(default_factory=lambda: secrets.token_hex(16))
-    client_secret: str = field(default_factory=lambda: secrets.token_hex(20), repr=False)
-
-
-@dataclass(frozen=True)
 class Outcome:
     """What came of a request.
 
@@ -45,11 +36,13 @@ class Outcome:
         reply: the answer.
         dto_in: the input object, without secrets; None where it was none.
         processed: whether the application accepted the request and did what it asks.
+        identity: of the gateway that asked, where it proved to be one.
     """
 
     reply: Reply
     dto_in: Optional[Dict[str, Any]] = field(default=None, repr=False)
     processed: bool = False
+    identity: Optional[str] = None
 
 
 class UuApp:
@@ -57,24 +50,28 @@ class UuApp:
 
     Attributes:
         answers: by command, what it answers instead of its input.
+        files: answers of further commands, from a directory; None where there is none.
+        home: text of the page at ``/``.
         expires_in_as_text: answer grants with ``expires_in`` as a string.
         token_type: of the answer to a grant.
         gateways: the ``host:port`` names under which it is known.
 
     Args:
         tokens: issues and verifies the bearers.
-        credentials: who may ask for a token.
+        identity: who it is, and who may ask for a token.
     """
 
     name = "uun-sandbox-maing01"
     oidc_name = "uu-oidc-maing02"
 
-    def __init__(self, tokens: Tokens, credentials: Credentials) -> None:
+    def __init__(self, tokens: Tokens, identity: Identity) -> None:
         self.tokens = tokens
-        self.credentials = credentials
-        self.awid = secrets.token_hex(16)
-        self.oidc_awid = secrets.token_hex(16)
+        self.identity = identity
+        self.awid = identity.awid
+        self.oidc_awid = identity.oidc_awid
         self.answers: Dict[str, Answer] = {}
+        self.files: Optional[AnswerFiles] = None
+        self.home = "This is the uuApp of a uun-iot sandbox."
         self.expires_in_as_text = False
         self.token_type = "Bearer"
         self.gateways: Set[str] = set()
@@ -87,6 +84,16 @@ class UuApp:
             configuration: the ``gateway`` part of a gateway's configuration.
         """
         self._published = copy.deepcopy(dict(configuration))
+
+    @property
+    def credentials(self) -> Credentials:
+        """Those of the first gateway."""
+        return self.identity.gateways[0]
+
+    @property
+    def published(self) -> Dict[str, Any]:
+        """What ``gateway/getConfiguration`` answers (a copy)."""
+        return copy.deepcopy(self._published)
 
     def command_of(self, path: str) -> Optional[str]:
         """Return the uuCmd that a path stands for, None where it is of neither application."""
@@ -111,29 +118,36 @@ class UuApp:
         """
         command = self.command_of(request.path)
         if command is None or request.method != _METHODS.get(command, request.method):
-            page = "<!DOCTYPE html><title>uuApp</title><p>There is nothing here.</p>"
+            text = self.home if request.path == "/" else "There is nothing here."
+            page = f"<!DOCTYPE html><title>uuApp</title><p>{html.escape(text)}</p>"
             return Outcome(Reply.html(page), self.input_of(request))
+        identity: Optional[str] = None
         if command != GRANT:
-            refused = self._check_bearer(request.headers.get("authorization", ""))
-            if refused is not None:
-                return Outcome(refused, self.input_of(request))
+            try:
+                identity = self._bearer(request.headers.get("authorization", ""))
+            except TokenRefused as exc:
+                refused = error_map("uu-oidc/invalidToken", f"Invalid token: {exc}.")
+                return Outcome(Reply.json(refused, 401), self.input_of(request))
         try:
             dto_in = request.dto_in()
         except BadRequest as exc:
             code = f"{self._code_prefix(command)}/invalidDtoIn"
-            return Outcome(Reply.json(error_map(code, f"The input is not valid: {exc}."), 400))
+            refused = error_map(code, f"The input is not valid: {exc}.")
+            return Outcome(Reply.json(refused, 400), identity=identity)
         if command == GRANT:
             return self._grant(request, dto_in)
-        return Outcome(Reply.json(self._answer(command, dto_in)), dto_in, processed=True)
+        return Outcome(Reply.json(self._answer(command, dto_in)), dto_in, True, identity)
 
     def _answer(self, command: str, dto_in: Dict[str, Any]) -> Dict[str, Any]:
-        answer: Mapping[str, Any]
+        answer: Optional[Mapping[str, Any]] = None
         if command in self.answers:
             prepared = self.answers[command]
             answer = prepared(dto_in) if callable(prepared) else prepared
         elif command == GET_CONFIGURATION:
             answer = self._published
-        else:
+        elif self.files is not None:
+            answer = self.files.get(command)
+        if answer is None:
             answer = {
                 key: value.as_json() if isinstance(value, UploadedFile) else value
                 for key, value in dto_in.items()
@@ -153,15 +167,12 @@ class UuApp:
     def _audiences(self) -> Collection[str]:
         return {f"https://{gateway}/{self.name}/{self.awid}" for gateway in self.gateways}
 
-    def _check_bearer(self, authorization: str) -> Optional[Reply]:
+    def _bearer(self, authorization: str) -> str:
+        """Return the identity that a bearer stands for."""
         scheme, _, token = authorization.partition(" ")
-        try:
-            if scheme.lower() != "bearer" or not token.strip():
-                raise TokenRefused("there is no bearer token")
-            self.tokens.verify(token.strip(), self._audiences())
-        except TokenRefused as exc:
-            return Reply.json(error_map("uu-oidc/invalidToken", f"Invalid token: {exc}."), 401)
-        return None
+        if scheme.lower() != "bearer" or not token.strip():
+            raise TokenRefused("there is no bearer token")
+        return str(self.tokens.verify(token.strip(), self._audiences())["sub"])
 
     def _grant(self, request: HttpRequest, dto_in: Dict[str, Any]) -> Outcome:
         shown = self._shown(request, dto_in)
@@ -173,10 +184,11 @@ class UuApp:
             return Outcome(Reply.json(refused, 400), shown)
         if not (dto_in.get("accessCode1") and dto_in.get("accessCode2")):
             return Outcome(refusal("unexpectedError"), shown)
-        if not self._knows(dto_in):
+        known = self._known(dto_in)
+        if known is None:
             return Outcome(refusal("identityNotAuthenticated"), shown)
         audience = str(dto_in["scope"]).split()[1]
-        grant = self.tokens.issue(self.credentials.identity, audience)
+        grant = self.tokens.issue(known.identity, audience)
         lifetime: Union[int, float, str] = grant.lifetime
         if self.expires_in_as_text:
             lifetime = str(lifetime)
@@ -187,7 +199,7 @@ class UuApp:
             "expires_in": lifetime,
             "uuAppErrorMap": {},
         }
-        return Outcome(Reply.json(reply), shown, processed=True)
+        return Outcome(Reply.json(reply), shown, True, known.identity)
 
     def _problems(self, dto_in: Dict[str, Any]) -> List[str]:
         """Return the keys of a grant that have no proper value."""
@@ -199,12 +211,16 @@ class UuApp:
             problems.append("scope")
         return problems
 
-    def _knows(self, dto_in: Dict[str, Any]) -> bool:
-        known = self.credentials
-        expected = {"accessCode1": known.access_code1, "accessCode2": known.access_code2}
-        if "client_id" in dto_in or "client_secret" in dto_in:
-            expected.update(client_id=known.client_id, client_secret=known.client_secret)
-        return all(
-            hmac.compare_digest(str(dto_in.get(key, "")).encode(), value.encode())
-            for key, value in expected.items()
-        )
+    def _known(self, dto_in: Dict[str, Any]) -> Optional[Credentials]:
+        """Return the credentials that a grant's input has, all of them."""
+        found = None
+        for known in self.identity.gateways:
+            expected = {"accessCode1": known.access_code1, "accessCode2": known.access_code2}
+            if "client_id" in dto_in or "client_secret" in dto_in:
+                expected.update(client_id=known.client_id, client_secret=known.client_secret)
+            if all(
+                hmac.compare_digest(str(dto_in.get(key, "")).encode(), value.encode())
+                for key, value in expected.items()
+            ):
+                found = known
+        return found
