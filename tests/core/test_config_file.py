@@ -244,6 +244,38 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert "uuThing.accessCode1" in str(caught.value)
 
 
+def test_one_mistake_hides_no_other() -> None:
+    config = {
+        "gateway": {
+            "moduleTimers": {"a": 0},
+            "moduleBackupStorage": {"a": "s.json", "b": {"path": "s.json"}, "c": {"path": 5}},
+            "watchdog": [],
+            "heartbeat": {"extended": 1},
+        },
+        "oidcGrantToken": {"tokenPath": "s.json"},
+        "uuApp": [],
+    }
+    assert [problem.partition(": ")[0] for problem in problems(config)] == [
+        "gateway.moduleTimers.a",
+        "gateway.moduleBackupStorage.c.path",
+        "gateway.watchdog",
+        "gateway.heartbeat.extended",
+        "uuApp",
+        "gateway.moduleBackupStorage.a",
+        "gateway.moduleBackupStorage.b.path",
+    ]
+
+
+def test_a_path_that_no_file_can_have_is_refused() -> None:
+    storages = {"a": "\ud800", "b": {"path": "a\0b"}}
+    config = {
+        "gateway": {"moduleBackupStorage": storages},
+        "oidcGrantToken": {"tokenPath": "\udfff"},
+    }
+    found = [problem.partition(": ")[0] for problem in problems(config)]
+    assert found[:2] == ["gateway.moduleBackupStorage.a", "gateway.moduleBackupStorage.b.path"]
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),

@@ -13,7 +13,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, U
 from .exceptions import ConfigError, json_type
 from .timers import period_problem
 
-__all__ = ["canonical", "load_config", "problems"]
+__all__ = ["canonical", "load_config", "problems", "read_config"]
 
 Problems = Iterator[Tuple[str, str]]
 
@@ -59,9 +59,26 @@ def load_config(path: str) -> Dict[str, Any]:
         ConfigError: the file is missing, damaged, or has a value that cannot be used; the
             message names the file and the JSON path.
     """
+    config = read_config(path)
+    found = problems(config, path)
+    if found:
+        raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
+    config.setdefault("gateway", {})
+    return dict(config)
+
+
+def read_config(path: str) -> Any:
+    """Return what a configuration file says, whether that can be used or not.
+
+    Args:
+        path: the JSON file.
+
+    Raises:
+        ConfigError: the file is missing, or is no JSON; the message names it.
+    """
     try:
         with open(path, encoding="utf-8-sig") as file:
-            config = json.load(file)
+            return json.load(file)
     except OSError as exc:
         raise ConfigError(
             f"{path}: the configuration file cannot be read ({exc.strerror}); "
@@ -78,11 +95,6 @@ def load_config(path: str) -> Dict[str, Any]:
         raise ConfigError(f"{path}: the configuration file is nested too deeply") from None
     except ValueError as exc:  # a number of too many digits, or a path that cannot be one
         raise ConfigError(f"{path}: the configuration file cannot be read ({exc})") from None
-    found = problems(config, path)
-    if found:
-        raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
-    config.setdefault("gateway", {})
-    return dict(config)
 
 
 def canonical(value: Any) -> str:
@@ -97,34 +109,44 @@ def problems(config: Any, config_file: Optional[str] = None) -> List[str]:
         config: the parsed content of a configuration file.
         config_file: path of that file, which nothing else may be written to.
     """
-    found = [f"{path or 'top level'}: {message}" for path, message in _walk(config)]
-    return found or [f"{path}: {message}" for path, message in _shared_files(config, config_file)]
+    found = [*_walk(config), *_shared_files(config, config_file)]
+    return [f"{path or 'top level'}: {message}" for path, message in found]
 
 
-def _shared_files(config: Dict[str, Any], config_file: Optional[str]) -> Problems:
-    """Find files that two would write, each over the other's data."""
+def _shared_files(config: Any, config_file: Optional[str]) -> Problems:
+    """Find files that two would write, each over the other's data.
+
+    What is no path at all is left out: `_walk` says so.
+    """
     users: Dict[str, str] = {}
     if config_file is not None:
         users[os.path.realpath(config_file)] = "the configuration itself"
         for suffix in _OF_THE_CONFIGURATION:
             users[os.path.realpath(f"{config_file}{suffix}")] = "what is kept of the configuration"
-    token_path = (config.get("oidcGrantToken") or {}).get("tokenPath")
-    files: List[Tuple[str, str, Tuple[str, ...]]] = (
-        [("oidcGrantToken.tokenPath", token_path, ())] if token_path else []
-    )
-    storages = (config.get("gateway") or {}).get("moduleBackupStorage") or {}
-    for module_id, value in storages.items():
+    files: List[Tuple[str, Any, Tuple[str, ...]]] = []
+    files.append(("oidcGrantToken.tokenPath", _part(config, "oidcGrantToken", "tokenPath"), ()))
+    storages = _part(config, "gateway", "moduleBackupStorage")
+    for module_id, value in (storages if isinstance(storages, dict) else {}).items():
         place = f"gateway.moduleBackupStorage.{module_id}"
         if isinstance(value, dict):
-            place, value = f"{place}.path", value["path"]
+            place, value = f"{place}.path", value.get("path")
         files.append((place, value, _COMPANIONS))
     for place, path, companions in files:
+        if not isinstance(path, str) or not path or _path_problem(path) is not None:
+            continue
         for suffix in ("", *companions):
             own = f"{place} (its {suffix})" if suffix else place
             other = users.setdefault(os.path.realpath(path + suffix), own)
             if other != own:
                 yield place, f"names the same file as {other}; give each a file of its own"
                 break
+
+
+def _part(config: Any, *keys: str) -> Any:
+    """Return what is at a place, None where there is nothing."""
+    for key in keys:
+        config = config.get(key) if isinstance(config, dict) else None
+    return config
 
 
 def _walk(config: Any) -> Problems:
@@ -175,11 +197,12 @@ def _own_settings(gateway: Dict[str, Any]) -> Problems:
             "gateway.timerSpread",
             _expected("true, false, or the part of a period to spread over, 0 to 1", spread),
         )
-    for section in ("watchdog", "heartbeat"):
-        if not isinstance(gateway.get(section, {}), dict):
-            yield f"gateway.{section}", _expected("an object", gateway[section])
-            return
-    limits = gateway.get("watchdog", {}).get("limits", {})
+    sections = {name: gateway.get(name, {}) for name in ("watchdog", "heartbeat")}
+    for name, section in sections.items():
+        if not isinstance(section, dict):
+            yield f"gateway.{name}", _expected("an object", section)
+            sections[name] = {}
+    limits = sections["watchdog"].get("limits", {})
     if not isinstance(limits, dict):
         yield (
             "gateway.watchdog.limits",
@@ -188,7 +211,7 @@ def _own_settings(gateway: Dict[str, Any]) -> Problems:
     else:
         for module_id, value in limits.items():
             yield from _limit(f"gateway.watchdog.limits.{module_id}", value)
-    extended = gateway.get("heartbeat", {}).get("extended", False)
+    extended = sections["heartbeat"].get("extended", False)
     if not isinstance(extended, bool):
         yield "gateway.heartbeat.extended", _expected("true or false", extended)
 
@@ -231,10 +254,23 @@ def _backup(path: str, value: Any) -> Problems:
 def _file(place: str, value: Any, expected: str) -> Problems:
     if not isinstance(value, str) or not value:
         yield place, _expected(expected, value)
-    elif "\0" in value:
-        yield place, "expected the path of a file, got a string with a NUL character"
+        return
+    problem = _path_problem(value)
+    if problem is not None:
+        yield place, f"expected the path of a file, got {problem}"
     elif os.path.exists(value) and not os.path.isfile(value):
         yield place, "expected the path of a file; there is a directory or a device"
+
+
+def _path_problem(path: str) -> Optional[str]:
+    """Return what about a string no file could be named by; None if it could."""
+    if "\0" in path:
+        return "a string with a NUL character"
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        return "a string with characters that file names cannot have here"
+    return None
 
 
 def _expected(what: str, value: Any) -> str:
