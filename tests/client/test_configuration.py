@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import logging
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.support.sandbox import Sandbox
 from uun_iot_client import TokenError, UuAppClient, UuCmdSession
+from uun_iot_client.settings import configuration_problems, is_configured
 
 COMMAND = "weather/add"
 SECTIONS = ("uuApp", "uuThing", "oidcGrantToken")
@@ -193,3 +196,82 @@ def test_without_token_path_the_token_stays_in_memory(
     assert client.get(COMMAND)[1] is None
     assert uuapp.grants == 1
     assert sorted(tmp_path.rglob("*")) == before
+
+
+# -- what is said without a call ------------------------------------------------------------------
+
+
+def places(config: Any) -> List[str]:
+    return [problem.partition(": ")[0] for problem in configuration_problems(config)]
+
+
+@pytest.mark.parametrize("section, key", REQUIRED)
+@pytest.mark.parametrize("value", ["absent", None, ""])
+def test_each_key_that_calls_need_is_missed(
+    config: Dict[str, Any], section: str, key: str, value: Any
+) -> None:
+    assert is_configured(config) and places(config) == []
+    config[section][key] = value
+    if value == "absent":
+        del config[section][key]
+    assert places(config) == [f"{section}.{key}"]
+
+
+@pytest.mark.parametrize("section, key, value", [
+    ("uuApp", "gateway", "https://h"),
+    ("oidcGrantToken", "gateway", "user:hunter2@h"),
+    ("uuApp", "awid", "a b"),
+    ("oidcGrantToken", "uuCmd", "grant?x"),
+])  # fmt: skip
+def test_what_is_said_without_a_call_is_what_a_call_says(
+    config: Dict[str, Any], section: str, key: str, value: str
+) -> None:
+    config[section][key] = value
+    (problem,) = configuration_problems(config)
+    _, exc = UuAppClient(config, refresh_token_on_init=False).get(COMMAND)
+    assert str(exc) == "configuration key `{}` {}".format(*problem.split(": ", 1))
+    assert "hunter2" not in problem
+
+
+def test_commands_and_numbers_are_looked_at_all_of_them(config: Dict[str, Any]) -> None:
+    config["uuApp"]["uuCmdList"].update({"a": "", "b": 5, "c": None, "d": "x/y", "e": "//"})
+    config["uuApp"]["network"] = {"deadline": 0, "attempts": 1.5, "deadlin": 5, "readTimeout": 5}
+    assert places(config) == [
+        "uuApp.uuCmdList.a",
+        "uuApp.uuCmdList.b",
+        "uuApp.uuCmdList.e",
+        "uuApp.network.deadline",
+        "uuApp.network.attempts",
+        "uuApp.network.deadlin",
+    ]
+
+
+@pytest.mark.parametrize("config", [
+    {},
+    {"uuApp": None, "uuThing": {}},
+    {"uuApp": {"gateway": None, "uuCmdList": {"a": "b/c"}}, "oidcGrantToken": {"uuCmd": "x"}},
+])  # fmt: skip
+def test_a_gateway_that_is_to_talk_to_nobody_misses_nothing(config: Any) -> None:
+    assert not is_configured(config)
+    assert places(config) == []
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=6,
+)
+
+
+@given(value=json_values)
+def test_anything_is_judged_without_an_exception(value: Any) -> None:
+    for config in (
+        value,
+        *({section: value} for section in SECTIONS),
+        *({section: {key: value}} for section, key in REQUIRED),
+        {"uuApp": {"uuCmdList": value}},
+        {"uuApp": {"uuCmdList": {"a": value}}},
+        {"uuApp": {"network": value}},
+        {"uuApp": {"network": {"deadline": value, "attempts": value}}},
+    ):
+        assert all(isinstance(problem, str) for problem in configuration_problems(config))

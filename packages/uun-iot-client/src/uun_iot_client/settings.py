@@ -7,13 +7,13 @@ import json
 import math
 import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 
 from uun_iot_core.exceptions import ConfigError, json_type
 
 from .errors import TokenError
 
-__all__ = ["Settings"]
+__all__ = ["Settings", "configuration_problems", "is_configured"]
 
 _SECTIONS = ("uuApp", "uuThing", "oidcGrantToken")
 # A host with perhaps a port: a scheme, a path or user info would silently go elsewhere.
@@ -28,6 +28,116 @@ _NETWORK = {  # key of uuApp.network: whether it is a whole number, and its leas
     "breakerFailures": (True, 0),
 }
 _URL_PART = re.compile(r"[^\s?#\\]+")
+
+#: returns what is wrong with a value, None if nothing is
+_Check = Callable[[str], Optional[str]]
+
+
+def _host_problem(value: str) -> Optional[str]:
+    if _HOST.fullmatch(value):
+        return None
+    return "must be a host, or host:port, without scheme, user name and path; only HTTPS is spoken"
+
+
+def _part_problem(value: str) -> Optional[str]:
+    if _URL_PART.fullmatch(value.strip("/")):
+        return None
+    return "cannot be a part of a URL: it is empty, or holds white space, `?`, `#` or a backslash"
+
+
+def _command_problem(value: Any) -> Optional[str]:
+    if isinstance(value, str) and value.strip("/ "):
+        return None
+    got = "an empty string" if isinstance(value, str) else type(value).__name__
+    return f"must be a path such as gateway/heartbeat, got {got}"
+
+
+def _network_problems(network: Mapping[str, Any]) -> Iterator[Tuple[str, str]]:
+    for key, value in network.items():
+        if key not in _NETWORK:
+            yield key, f"unknown; there are {', '.join(_NETWORK)}"
+            continue
+        whole, least = _NETWORK[key]
+        if isinstance(value, bool) or not isinstance(value, (int,) if whole else (int, float)):
+            kind = "a whole number" if whole else "seconds"
+            yield key, f"expected {kind}, got {json_type(value)}"
+        elif not least <= value < math.inf:
+            yield key, f"must be {least} or more, got {value}"
+
+
+#: what calls need, by section and key, and how it is looked at
+_KEYS: Dict[str, Dict[str, _Check]] = {
+    "uuApp": {
+        "gateway": _host_problem,
+        "uuAppName": _part_problem,
+        "awid": _part_problem,
+    },
+    "uuThing": {
+        "accessCode1": lambda value: None,
+        "accessCode2": lambda value: None,
+    },
+    "oidcGrantToken": {
+        "gateway": _host_problem,
+        "uuAppName": _part_problem,
+        "awid": _part_problem,
+        "uuCmd": _part_problem,
+    },
+}
+
+
+def is_configured(config: Any) -> bool:
+    """Return whether a configuration tells of a uuApp; names of commands alone do not.
+
+    Args:
+        config: the parsed content of a configuration file.
+    """
+    if not isinstance(config, Mapping):
+        return False
+    sections = [config.get(name) for name in _SECTIONS]
+    return any(
+        value not in (None, "", {})
+        for section in sections
+        if isinstance(section, Mapping)
+        for key, value in section.items()
+        if key not in ("uuCmdList", "network", "tokenPath", "uuCmd")
+    )
+
+
+def configuration_problems(config: Any) -> List[str]:
+    """Return why calls to the configured uuApp cannot work, as ``JSON path: problem`` lines.
+
+    It says what is not said already by core's `problems`, which looks at types. No value
+    appears in it.
+
+    Args:
+        config: the parsed content of a configuration file.
+    """
+    if not isinstance(config, Mapping):
+        return []
+    found = []
+    if is_configured(config):
+        for name, keys in _KEYS.items():
+            section = config.get(name)
+            if not isinstance(section, (Mapping, type(None))):
+                continue
+            for key, check in keys.items():
+                value = (section or {}).get(key)
+                if value is None or value == "":
+                    found.append(f"{name}.{key}: missing or empty; calls to the uuApp need it")
+                elif isinstance(value, str):
+                    problem = check(value)
+                    found += [f"{name}.{key}: {problem}"] if problem else []
+    app = config.get("uuApp")
+    if isinstance(app, Mapping):
+        commands, network = app.get("uuCmdList"), app.get("network")
+        for key, value in commands.items() if isinstance(commands, Mapping) else ():
+            problem = None if value is None else _command_problem(value)
+            found += [f"uuApp.uuCmdList.{key}: {problem}"] if problem else []
+        if isinstance(network, Mapping):
+            found += [f"uuApp.network.{key}: {said}" for key, said in _network_problems(network)]
+        elif network is not None:
+            found.append(f"uuApp.network: expected an object, got {json_type(network)}")
+    return found
 
 
 class Settings:
@@ -95,24 +205,19 @@ class Settings:
         return value
 
     def _base_url(self, section: str) -> str:
-        host = self._required(section, "gateway")
-        if not _HOST.fullmatch(host):
-            raise TokenError(
-                f"configuration key `{section}.gateway` must be a host, or host:port, without"
-                " scheme, user name and path; only HTTPS is spoken"
-            )
-        parts = [host]
+        parts = [self._checked(section, "gateway", _host_problem)]
         for key in ("uuAppName", "awid"):
             parts.append(self._url_part(section, key))
         return "https://" + "/".join(parts)
 
     def _url_part(self, section: str, key: str) -> str:
-        value = self._required(section, key).strip("/")
-        if not _URL_PART.fullmatch(value):
-            raise TokenError(
-                f"configuration key `{section}.{key}` cannot be a part of a URL:"
-                " it is empty, or holds white space, `?`, `#` or a backslash"
-            )
+        return self._checked(section, key, _part_problem).strip("/")
+
+    def _checked(self, section: str, key: str, check: _Check) -> str:
+        value = self._required(section, key)
+        problem = check(value)
+        if problem is not None:
+            raise TokenError(f"configuration key `{section}.{key}` {problem}")
         return value
 
     def command_url(self, uucmd: str) -> str:
@@ -124,12 +229,9 @@ class Settings:
         Raises:
             TokenError: the configuration lacks a key, or ``uucmd`` is no path.
         """
-        if not isinstance(uucmd, str) or not uucmd.strip("/ "):
-            got = "an empty string" if isinstance(uucmd, str) else type(uucmd).__name__
-            raise TokenError(
-                f"uuCmd must be a path such as gateway/heartbeat, got {got};"
-                " see `uuApp.uuCmdList` in the configuration"
-            )
+        problem = _command_problem(uucmd)
+        if problem is not None:
+            raise TokenError(f"uuCmd {problem}; see `uuApp.uuCmdList` in the configuration")
         key = (uucmd, *self._of_app())
         url = self._urls.get(key)
         if url is None:
@@ -204,16 +306,8 @@ class Settings:
             return {}
         if not isinstance(found, Mapping):
             raise ConfigError(f"uuApp.network: expected an object, got {json_type(found)}")
-        for key, value in found.items():
-            if key not in _NETWORK:
-                raise ConfigError(f"uuApp.network.{key}: unknown; there are {', '.join(_NETWORK)}")
-            whole, least = _NETWORK[key]
-            numeric = (int,) if whole else (int, float)
-            if isinstance(value, bool) or not isinstance(value, numeric):
-                kind = "a whole number" if whole else "seconds"
-                raise ConfigError(f"uuApp.network.{key}: expected {kind}, got {json_type(value)}")
-            if not least <= value < math.inf:
-                raise ConfigError(f"uuApp.network.{key}: must be {least} or more, got {value}")
+        for key, problem in _network_problems(found):
+            raise ConfigError(f"uuApp.network.{key}: {problem}")
         return dict(found)
 
     def secrets(self) -> List[str]:
