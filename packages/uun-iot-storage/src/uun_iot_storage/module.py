@@ -25,7 +25,7 @@ UuCmd = Callable[..., Any]
 _STORAGES_KEY = "moduleBackupStorage"
 
 #: key of the configuration -> argument of `Storage`, its types, what it must be
-_SETTINGS: Dict[str, Tuple[str, Tuple[Union[Type[int], Type[float]], ...], str]] = {
+SETTINGS: Dict[str, Tuple[str, Tuple[Union[Type[int], Type[float]], ...], str]] = {
     "limit": ("maxlen", (int,), "must be a whole number of entries, 0 for no limit"),
     "limitBytes": ("max_bytes", (int,), "must be a whole number of bytes, 0 for no limit"),
     "maxAttempts": ("max_attempts", (int,), "must be a whole number, 0 for any number of attempts"),
@@ -158,14 +158,14 @@ class Module(IModule):
         if not isinstance(path, str) or not path or "\0" in path:
             raise _wrong(path_place, "must be the path of a file", path)
         arguments: Dict[str, Any] = {"backup_path": path}
-        for key, (name, kinds, rule) in _SETTINGS.items():
+        for key, (name, kinds, rule) in SETTINGS.items():
             value = settings.get(key, 0)
             if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
                 raise _wrong(f"{place}.{key}", rule, value)
             arguments[name] = value
-        for key in settings.keys() - {"path", *_SETTINGS}:
+        for key in settings.keys() - {"path", *SETTINGS}:
             logger.warning(
-                "%s.%s is unknown and ignored; known are path, %s", place, key, ", ".join(_SETTINGS)
+                "%s.%s is unknown and ignored; known are path, %s", place, key, ", ".join(SETTINGS)
             )
         return arguments
 
