@@ -19,7 +19,7 @@ from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
-TEST_TOOLS = ("pytest>=8", "hypothesis", "trustme")
+TEST_TOOLS = ("pytest>=8", "pytest-xdist", "hypothesis", "trustme")
 
 
 class Distribution(NamedTuple):
@@ -136,7 +136,7 @@ def try_alone(uv: str, distribution: Distribution, folder: Path) -> None:
     run("installing test tools", *pip, *TEST_TOOLS, *distribution.test_tools)
     if not distribution.third_party and "requests" in frozen(uv, python):
         raise Failure(f"requests is installed beside {name}: its tests would not miss it")
-    run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q",
+    run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q", "-n", "4",
         "-p", "no:cacheprovider", "-m", "not slow and not long",
         distribution.tests, env=env)  # fmt: skip
 
