@@ -80,7 +80,7 @@ def standard_library() -> Set[str]:
         folder = Path(sysconfig.get_path("stdlib"))
         files = [*folder.iterdir(), *(folder / "lib-dynload").iterdir()]
         names = {file.name.partition(".")[0] for file in files} | set(sys.builtin_module_names)
-    return set(names)
+    return {*names, "tomllib"}  # the latter since Python 3.11: imported only there
 
 
 @distributions
