@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import gc
+import json
 import logging
-import traceback
+import pickle
 from typing import Any, Callable, Dict, Iterator, List, Tuple
 
 import pytest
 import requests
 
+from tests.client.leaks import Everything, everything_logged, found_in, locals_of, texts_of
 from tests.support.sandbox import Reply, Sandbox
 from uun_iot_client import RetryPolicy, TokenError, UuAppClient, UuCmdSession, transport
 from uun_iot_client.redact import HIDDEN, Redactor
@@ -21,44 +23,10 @@ GRANT = "oidc/grantToken"
 PAYLOAD = "payload-marker-5b1c"
 
 
-class Everything(logging.Handler):
-    """Keeps every log line of every logger, with its traceback."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.setFormatter(logging.Formatter("%(name)s %(levelname)s %(message)s"))
-        self.lines: List[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record) + repr(record.args))
-
-
 @pytest.fixture
 def log() -> Iterator[Everything]:
-    handler = Everything()
-    root = logging.getLogger()
-    names = ["uun_iot", "urllib3", "requests", "requests_toolbelt"]
-    levels = {name: logging.getLogger(name).level for name in names}
-    level = root.level
-    root.addHandler(handler)
-    root.setLevel(logging.DEBUG)
-    for name in names:
-        logging.getLogger(name).setLevel(logging.DEBUG)
-    yield handler
-    root.removeHandler(handler)
-    root.setLevel(level)
-    for name, old in levels.items():
-        logging.getLogger(name).setLevel(old)
-
-
-def texts_of(exc: BaseException) -> List[str]:
-    found = traceback.format_exception(type(exc), exc, exc.__traceback__)
-    inner: Any = exc
-    while inner is not None:  # also causes that a traceback does not show
-        found += [str(inner), repr(inner), repr(inner.args)]
-        found += [repr(getattr(inner, name, None)) for name in ("entries", "codes", "error_map")]
-        inner = inner.__cause__ or inner.__context__
-    return found
+    with everything_logged() as handler:
+        yield handler
 
 
 class Tour:
@@ -67,10 +35,12 @@ class Tour:
     def __init__(self, config: Dict[str, Any]) -> None:
         self.config = config
         self.texts: List[str] = []
+        self.locals: List[str] = []
 
     def _note(self, value: Any) -> None:
         if isinstance(value, BaseException):
             self.texts += texts_of(value)
+            self.locals += locals_of(value)
         elif isinstance(value, tuple):
             for each in value:
                 self._note(each)
@@ -176,6 +146,11 @@ def expired_certificate(uuapp: Sandbox) -> None:
     uuapp.drop_connections()
 
 
+def elsewhere(uuapp: Sandbox) -> str:
+    """Return a URL on the same server by its address, which is another host than its name."""
+    return uuapp.url("other/one").replace("localhost", "127.0.0.1")
+
+
 def bad_tokens(uuapp: Sandbox) -> None:
     injected = f"a\r\n{uuapp.secrets[0]}"
     body = {"id_token": injected, "access_token": "x", "expires_in": 60}
@@ -188,6 +163,7 @@ SITUATIONS: Dict[str, Callable[[Sandbox], object]] = {
     "revoked": Sandbox.revoke_tokens,
     "wrong certificate": wrong_certificate,
     "dropped": fault("drop"),
+    "dropped after reading": fault("drop", read=True, processed=True),
     "reset": fault("reset"),
     "half": fault("half"),
     "slow": fault("delay", seconds=20),
@@ -196,6 +172,7 @@ SITUATIONS: Dict[str, Callable[[Sandbox], object]] = {
     "grant refused": fault("refuse_grant"),
     "page": fault("reply", body="<html>", content_type="text/html"),
     "redirect": fault("redirect", location="http://h/"),
+    "another host": lambda uuapp: uuapp.faults.add("redirect", location=elsewhere(uuapp)),
     "repeated with 400": lambda uuapp: echo(uuapp, 400),
     "repeated with 200": lambda uuapp: echo(uuapp, 200),
     "repeated by the command": lambda uuapp: echo(uuapp, 401, grants=False),
@@ -237,9 +214,8 @@ def test_no_secret_appears_anywhere(
     texts = tour.texts + log.lines
     assert len(texts) > 100
     assert len(uuapp.secrets) > 3
-    for secret in uuapp.secrets:
-        assert [text for text in texts if secret in text] == []
-    assert [text for text in texts if PAYLOAD in text] == []
+    assert found_in(texts, [*uuapp.secrets, PAYLOAD]) == []
+    assert found_in(tour.locals, uuapp.secrets) == []
 
 
 def test_the_http_library_does_quote_what_is_hidden(
@@ -282,8 +258,8 @@ def test_errors_of_a_careless_token_request_are_kept_quiet(
         uuapp.outage()
         with pytest.raises(Exception, match="token") as caught:
             UuAppClient(config, fetch)
-        for secret in uuapp.secrets:
-            assert not [text for text in texts_of(caught.value) if secret in text]
+        texts = texts_of(caught.value) + locals_of(caught.value)
+        assert found_in(texts, uuapp.secrets) == []
 
 
 def test_an_error_of_a_token_request_does_not_carry_the_request(
@@ -304,7 +280,20 @@ def test_a_configuration_error_shows_no_value(config: Dict[str, Any]) -> None:
         wrong = {**config, section: {**config[section], key: [marker]}}
         with pytest.raises(Exception, match=key) as caught:
             UuAppClient(wrong)
-        assert not [text for text in texts_of(caught.value) if marker in text]
+        texts = texts_of(caught.value) + locals_of(caught.value)
+        codes = [each for each in wrong["uuThing"].values() if isinstance(each, str)][1:]
+        assert found_in(texts, [marker, *codes]) == []
+
+
+def test_a_secret_is_hidden_in_its_repr_and_otherwise_as_good_as_any_text(
+    uuapp: Sandbox, config: Dict[str, Any]
+) -> None:
+    headers = UuAppClient(config).get_auth_headers()
+    token = uuapp.tokens.given_out[0]
+    assert token not in repr(headers) and HIDDEN in repr(headers)
+    assert headers["Authorization"] == f"Bearer {token}"
+    assert json.loads(json.dumps(headers)) == pickle.loads(pickle.dumps(headers)) == headers
+    assert requests.get(uuapp.url(COMMAND), headers=headers, json={}).status_code == 200
 
 
 # -- the redactor

@@ -14,7 +14,7 @@ from .commands import Commands
 from .deadline import check_seconds, check_whole, chosen_timeouts
 from .errors import CommandError
 from .exchange import Command, Exchange, Result
-from .redact import Redactor
+from .redact import Redactor, Secret
 from .reply import Checker, Reply
 from .retry import ONE_ATTEMPT, RetryPolicy
 from .settings import Settings
@@ -127,6 +127,7 @@ class UuAppClient(Commands):
         )
         self._said_disabled = False
         if refresh_token_on_init:
+            del config  # whoever shows the variables of this frame would show it
             self.refresh_token()
 
     def __repr__(self) -> str:
@@ -169,7 +170,7 @@ class UuAppClient(Commands):
             TokenError: there is no valid token.
         """
         return {
-            "Authorization": f"Bearer {self._token.bearer()}",
+            "Authorization": Secret(f"Bearer {self._token.bearer()}"),
             "Content-Type": content_type,
             "User-Agent": USER_AGENT,
         }

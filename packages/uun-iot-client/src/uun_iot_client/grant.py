@@ -85,15 +85,19 @@ class Grant:
         kind: Type[TokenError] = TokenServiceUnreachable
         try:
             if _is_usual(self._send):
-                content = json.dumps(body).encode("utf-8")
                 return self._transport.request(
-                    "POST", url, lambda: content, headers, deadline=deadline, idempotent=True
+                    "POST",
+                    url,
+                    lambda: json.dumps(body).encode("utf-8"),
+                    headers,
+                    deadline=deadline,
+                    idempotent=True,
                 )
             timeout = self._transport.timeouts(deadline)
             return self._send(url, headers=headers, json=body, timeout=timeout)
         except requests.RequestException as exc:
             answered = exc.response
-            _strip(exc)
+            _strip(exc, tracebacks=True)
             cause = self._redact.exception(exc)
             _strip(cause)
             text = f"the token service cannot be reached: {self._redact(cause)}"
@@ -114,6 +118,14 @@ class Grant:
                 f"fn_token_request must return a requests.Response, got {type(response).__name__}"
             )
         reply = Reply(response, self._redact)
+        problem = self._problem(reply)
+        if problem is not None:
+            raise problem  # here, where no local variable shows what came
+        content: Dict[str, Any] = reply.json()[1]
+        return content
+
+    def _problem(self, reply: Reply) -> Optional[TokenError]:
+        """Return why a reply is no token that can be used, None if it is one."""
         _, content = reply.json()
         if isinstance(content, dict):
             self._redact.learn_token(content.get("id_token"), content.get("access_token"))
@@ -125,26 +137,26 @@ class Grant:
                 errors,
                 permanent=_is_permanent(reply.status, errors),
             )
-            refused.retry_in = min(retry_after(response) or 0.0, _LONGEST_RETRY_AFTER)
-            raise refused
+            refused.retry_in = min(retry_after(reply.response) or 0.0, _LONGEST_RETRY_AFTER)
+            return refused
         if not reply.succeeded or not isinstance(content, dict):
-            raise TokenError(
+            return TokenError(
                 f"the reply of the token service is no token ({reply.summary()},"
                 f" {reply.content_type or 'unknown type'}, no JSON object):"
                 " check `oidcGrantToken` in the configuration; is there a login page between?"
             )
-        token, lifetime = content.get("id_token"), number(content.get("expires_in"))
-        if not is_usable(token):
-            raise TokenError(
+        if not is_usable(content.get("id_token")):
+            return TokenError(
                 "the reply of the token service is no token:"
                 " `id_token` must be a string of printable characters, not empty"
             )
+        lifetime = number(content.get("expires_in"))
         if lifetime is None or lifetime <= 0:
-            raise TokenError(
+            return TokenError(
                 "the reply of the token service is no token:"
                 " `expires_in` must be a number of seconds over 0"
             )
-        return content
+        return None
 
 
 def _is_usual(send: Callable[..., requests.Response]) -> bool:
@@ -153,8 +165,13 @@ def _is_usual(send: Callable[..., requests.Response]) -> bool:
     return send is post or (api is not None and send is api.post)
 
 
-def _strip(exc: BaseException) -> None:
-    """Take requests, whose bodies hold the access codes, from an exception and its causes."""
+def _strip(exc: BaseException, *, tracebacks: bool = False) -> None:
+    """Take requests, whose bodies hold the access codes, from an exception and its causes.
+
+    Args:
+        exc: the exception.
+        tracebacks: whether to take these, too: there is a body in many a frame of requests.
+    """
     seen = set()
     left: List[Optional[BaseException]] = [exc]
     while left:
@@ -166,6 +183,8 @@ def _strip(exc: BaseException) -> None:
             if getattr(inner, name, None) is not None:
                 with contextlib.suppress(AttributeError, TypeError):
                     setattr(inner, name, None)
+        if tracebacks:
+            inner.__traceback__ = None
         left += [inner.__cause__, inner.__context__]
 
 

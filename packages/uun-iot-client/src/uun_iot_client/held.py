@@ -14,6 +14,7 @@ from typing import Any, Dict, Mapping, Optional
 
 from uun_iot_core.clock import Clock
 
+from .redact import Secret
 from .servertime import ServerTime
 
 __all__ = ["Held", "Stage", "from_file", "is_usable", "number"]
@@ -140,4 +141,4 @@ def from_file(
     else:
         return None
     # no more than a whole life is left, whatever the clock was set to since
-    return Held(token, clock.monotonic() + min(left, lifetime), lifetime, expires)
+    return Held(Secret(token), clock.monotonic() + min(left, lifetime), lifetime, expires)

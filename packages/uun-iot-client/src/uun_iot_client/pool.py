@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Iterator, Optional, Tuple, Type
 from urllib.parse import urljoin, urlsplit
 
 from .connections import tracked
+from .redact import Secret
 
 if TYPE_CHECKING:
     import requests
@@ -140,6 +141,7 @@ def _session_class() -> Type[Any]:
                     _origin(urljoin(str(resp.url), target))
                 return target
             except ValueError:
+                resp.close()  # nobody reads its body now
                 text = "the reply is a redirect to what is no URL"
             raise requests.exceptions.InvalidURL(text)
 
@@ -163,7 +165,7 @@ def _auth_class() -> Type[Any]:
 
         def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
             if self._token is not None:
-                request.headers["Authorization"] = f"Bearer {self._token}"
+                request.headers["Authorization"] = Secret(f"Bearer {self._token}")
             return request
 
     return Bearer

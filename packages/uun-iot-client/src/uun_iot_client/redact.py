@@ -16,7 +16,7 @@ from .forks import watch_forks
 if TYPE_CHECKING:
     import requests
 
-__all__ = ["HIDDEN", "Redactor"]
+__all__ = ["HIDDEN", "Redactor", "Secret"]
 
 HIDDEN = "***"
 
@@ -36,6 +36,19 @@ _LOGGERS = (
 )
 _LONG = 8  # characters; a shorter secret is hidden as a whole word only, or texts turn to stars
 _TOKENS_KEPT = 16  # old tokens live on for a while: in requests under way, at the server
+
+
+class Secret(str):
+    """A text that its `repr` hides, and so that of what holds it.
+
+    Tools that report crashes, and debuggers, show local variables that way. It is no protection
+    of the text itself, which can be sent, written and compared like any other.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return repr(HIDDEN)
 
 
 class _Guard(logging.Filter):
@@ -122,7 +135,7 @@ class Redactor:
         with self._lock:
             if self._forms is None:
                 forms = set()
-                for secret in (*self._lasting, *self._passing):
+                for secret in map(str, (*self._lasting, *self._passing)):
                     # as it is, as in a URL, as in JSON and in a repr
                     forms |= {
                         secret,

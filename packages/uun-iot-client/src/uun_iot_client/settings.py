@@ -12,6 +12,7 @@ from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional, Tuple
 from uun_iot_core.exceptions import ConfigError, json_type
 
 from .errors import TokenError
+from .redact import Secret
 
 __all__ = ["Settings", "configuration_problems", "is_configured"]
 
@@ -174,26 +175,31 @@ class Settings:
 
     def _optional(self, section: str, key: str) -> Optional[str]:
         """Return a string, or None where it is absent, null or empty."""
+        value, problem = self._found(section, key)
+        if problem:
+            raise TokenError(problem)  # here, where no local variable shows other values
+        return value
+
+    def _found(self, section: str, key: str) -> Tuple[Optional[str], str]:
+        """Return a string, or None; and what is wrong with it, if anything is."""
         if not isinstance(self._config, Mapping):
-            raise TokenError(
-                f"the configuration must be a dictionary, got {type(self._config).__name__}"
-            )
+            return None, f"the configuration must be a dictionary, got {_type(self._config)}"
         values = self._config.get(section)
         if values is None:
-            return None
+            return None, ""
         if not isinstance(values, Mapping):
-            raise TokenError(
+            return None, (
                 f"configuration key `{section}` must be an object with the key `{section}.{key}`,"
-                f" got {type(values).__name__}"
+                f" got {_type(values)}"
             )
         value = values.get(key)
         if value is None or value == "":
-            return None
+            return None, ""
         if not isinstance(value, str):
-            raise TokenError(
-                f"configuration key `{section}.{key}` must be a string, got {type(value).__name__}"
+            return None, (
+                f"configuration key `{section}.{key}` must be a string, got {_type(value)}"
             )
-        return value
+        return value, ""
 
     def _required(self, section: str, key: str) -> str:
         value = self._optional(section, key)
@@ -265,14 +271,14 @@ class Settings:
             "grant_type": "password",
             "username": None,
             "password": None,
-            "accessCode1": self._required("uuThing", "accessCode1"),
-            "accessCode2": self._required("uuThing", "accessCode2"),
+            "accessCode1": Secret(self._required("uuThing", "accessCode1")),
+            "accessCode2": Secret(self._required("uuThing", "accessCode2")),
             "scope": f"openid {self._base_url('uuApp')}",
         }
         for name, key in (("client_id", "clientId"), ("client_secret", "clientSecret")):
             value = self._optional("oidcGrantToken", key)
             if value is not None:
-                body[name] = value
+                body[name] = Secret(value) if key == "clientSecret" else value
         return body
 
     def binding(self) -> str:
@@ -312,7 +318,7 @@ class Settings:
 
     def secrets(self) -> List[str]:
         """Return the secret values, as far as there are any."""
-        found = []
+        found: List[str] = []
         for section, key in (
             ("uuThing", "accessCode1"),
             ("uuThing", "accessCode2"),
@@ -321,5 +327,9 @@ class Settings:
             values = self._config.get(section) if isinstance(self._config, Mapping) else None
             value = values.get(key) if isinstance(values, Mapping) else None
             if isinstance(value, (str, int)) and not isinstance(value, bool):
-                found.append(str(value))
+                found.append(Secret(value))
         return found
+
+
+def _type(value: object) -> str:
+    return type(value).__name__

@@ -16,6 +16,7 @@ from .errors import TokenCommandError, TokenError
 from .forks import watch_forks
 from .grant import Grant
 from .held import Held, Stage, from_file, number
+from .redact import Secret
 from .tokenfile import AHEAD_KEY, BINDING_KEY, file_state, read_token_file, write_token_file
 from .turns import turn
 
@@ -325,7 +326,7 @@ class Token:
         self._failures.succeeded()
         self._refusals.succeeded()
         lifetime = number(reply["expires_in"]) or 0.0
-        held = Held(reply["id_token"], start + lifetime, lifetime)
+        held = Held(Secret(reply["id_token"]), start + lifetime, lifetime)
         self._adopt(held)
         logger.info("token obtained, valid for %.0f s", lifetime)
         if path is not None:
