@@ -28,7 +28,7 @@ THIRD_PARTY: Dict[str, Set[str]] = {
     "uun-iot-storage": set(),
     "uun-iot-client": REQUESTS,
     "uun-iot": REQUESTS
-    | {"anyio", "cryptography", "psutil", "starlette", "tomli", "trustme", "uvicorn"},
+    | {"anyio", "cryptography", "psutil", "pytest", "starlette", "tomli", "trustme", "uvicorn"},
 }
 distributions = pytest.mark.parametrize("distribution", SIBLINGS)
 
@@ -108,6 +108,17 @@ def test_imports_are_found_in_functions_and_not_in_blocks_for_type_checkers() ->
     top = {(1, "os"), (6, "json"), (8, "abc"), (12, "trustme"), (14, "ssl")}
     assert set(imported_by(tree, into_functions=False)) == top
     assert set(imported_by(tree, into_functions=True)) == top | {(10, "psutil")}
+
+
+def test_the_plugin_of_pytest_imports_pytest_and_nothing_else_until_it_is_used() -> None:
+    folder = ROOT / "packages/uun-iot/src/uun_iot_pytest"
+    assert (folder / "py.typed").is_file()
+    (path,) = folder.rglob("*.py")
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    at_the_top = {name for _, name in imported_by(tree, into_functions=False)}
+    assert at_the_top == {"__future__", "pathlib", "pytest", "typing"}
+    everywhere = {name for _, name in imported_by(tree, into_functions=True)}
+    assert everywhere == at_the_top | {"uun_iot"}
 
 
 @distributions
