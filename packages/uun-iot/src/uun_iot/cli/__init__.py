@@ -1,0 +1,1 @@
+"""The command ``uun-iot``: one module a command, imported when that command is called."""

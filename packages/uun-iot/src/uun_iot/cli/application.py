@@ -1,0 +1,170 @@
+"""The user's application: finding its ``init``, and building a gateway of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib
+import logging
+import os
+import sys
+from typing import Any, Callable, Dict, Iterator, List, Optional
+
+from .errors import Failed, Misused
+
+__all__ = ["add_application", "application_of", "building", "load"]
+
+logger = logging.getLogger("uun_iot.cli")
+
+_PYPROJECT = "pyproject.toml"
+
+
+def add_application(parser: argparse.ArgumentParser, *, optional: bool = False) -> None:
+    """Add the argument that names an application.
+
+    Args:
+        parser: of a command.
+        optional: it may be left out; pyproject.toml then says it.
+    """
+    parser.add_argument(
+        "application",
+        metavar="MODULE:INIT",
+        nargs="?" if optional else None,
+        help="where the function is that makes the modules, for example weather:init; "
+        "without :INIT it is `init`"
+        + ("; by default what [tool.uun-iot] in pyproject.toml says" if optional else ""),
+    )
+
+
+def application_of(options: argparse.Namespace) -> str:
+    """Return the application that is asked for, or the one that the project names.
+
+    Raises:
+        Misused: neither does.
+    """
+    if options.application is not None:
+        return str(options.application)
+    named = _project_setting("app")
+    if named is None:
+        raise Misused(
+            f"which application? Give MODULE:INIT, or run it where {_PYPROJECT} has "
+            '[tool.uun-iot] with app = "weather:init"'
+        )
+    return named
+
+
+def _project_setting(key: str) -> Optional[str]:
+    try:
+        with open(_PYPROJECT, "rb") as file:
+            content = file.read().decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as exc:
+        raise Misused(f"{_PYPROJECT} cannot be read ({exc})") from None
+    found: Any = _parse_toml(content)
+    for part in ("tool", "uun-iot", key):
+        found = found.get(part) if isinstance(found, dict) else None
+    if found is not None and not isinstance(found, str):
+        raise Misused(f"{_PYPROJECT}: tool.uun-iot.{key}: expected a string")
+    return found
+
+
+def _parse_toml(content: str) -> Dict[str, Any]:
+    name = "tomllib" if sys.version_info >= (3, 11) else "tomli"
+    try:
+        toml = importlib.import_module(name)
+    except ModuleNotFoundError:
+        raise Misused(
+            f"{_PYPROJECT} cannot be read without tomli; give MODULE:INIT, or install tomli"
+        ) from None
+    try:
+        parsed: Dict[str, Any] = toml.loads(content)
+    except ValueError as exc:
+        raise Misused(f"{_PYPROJECT}: not valid TOML ({exc})") from None
+    return parsed
+
+
+def load(reference: str) -> Callable[..., Any]:
+    """Return the function that a reference names; the current directory is importable.
+
+    Args:
+        reference: ``package.module:function``; ``init`` where no function is named.
+
+    Raises:
+        Misused: there is no such module or function.
+        Failed: the module raised while it was imported; its stack trace is logged.
+    """
+    module_name, colon, path = reference.partition(":")
+    path = path if colon else "init"
+    if module_name.endswith(".py"):
+        raise Misused(f"expected a module, not a file: {module_name[:-3].replace(os.sep, '.')}")
+    if not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
+        raise Misused(f"expected MODULE:INIT, for example weather:init, got {reference!r}")
+    here = os.getcwd()
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)  # as `python -m` does
+    try:
+        found: Any = importlib.import_module(module_name)
+    except ModuleNotFoundError as exc:
+        if exc.name is not None and f"{module_name}.".startswith(f"{exc.name}."):
+            raise Misused(
+                f"there is no module {exc.name}, neither in {here} nor installed"
+            ) from None
+        raise _raised(f"importing {module_name} failed", exc) from None
+    except Exception as exc:
+        raise _raised(f"importing {module_name} failed", exc) from None
+    for part in path.split("."):
+        if not hasattr(found, part):
+            raise Misused(f"{module_name} has no `{path}`{_instead(found, path)}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise Misused(f"{module_name}:{path} is no function but {type(found).__name__}")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _instead(found: Any, path: str) -> str:
+    """Name the functions that may have been meant."""
+    own = getattr(found, "__name__", None)
+    names: List[str] = (
+        [
+            name
+            for name, value in vars(found).items()
+            if callable(value)
+            and not isinstance(value, type)
+            and not name.startswith("_")
+            and getattr(value, "__module__", None) == own
+        ]
+        if "." not in path
+        else []
+    )
+    return f"; it has the functions {', '.join(names)}" if names else ""
+
+
+@contextlib.contextmanager
+def building(what: str) -> Iterator[None]:
+    """Turn what building a gateway raises into the command's errors.
+
+    Args:
+        what: is being built, for the message.
+
+    Raises:
+        Misused: the configuration is wrong, or the modules are.
+        Failed: anything else.
+    """
+    from uun_iot.exceptions import ConfigError, ModuleError, StorageError
+
+    try:
+        yield
+    except (ConfigError, ModuleError) as exc:
+        raise Misused(str(exc)) from None
+    except StorageError as exc:
+        raise Failed(str(exc)) from None
+    except Exception as exc:
+        raise _raised(f"{what} cannot be built", exc) from None
+
+
+def _raised(what: str, exc: BaseException) -> Failed:
+    """Log an exception of the application, whose author needs its stack trace."""
+    logger.error("%s", what, exc_info=exc)
+    return Failed(f"{what}: {type(exc).__name__}: {' '.join(str(exc).split())}")

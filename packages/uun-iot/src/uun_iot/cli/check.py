@@ -1,0 +1,140 @@
+"""Say all that is wrong in a configuration, a line a problem.
+
+Each line has the JSON path and what was expected. What is looked at is what a gateway looks at
+when it starts, and what its client and its storages would stumble over later. Exit status: 0
+nothing is wrong, 1 something is, 2 there is no such file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any, Iterator, List, Tuple
+
+from .errors import Misused
+from .text import one_line, say
+
+__all__ = ["add_arguments", "main"]
+
+_EPILOG = """\
+examples:
+  uun-iot check config.json
+  uun-iot check config.json --app weather:init --online
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.epilog = _EPILOG
+    parser.add_argument(
+        "config", metavar="FILE", nargs="?", default="config.json", help="config.json by default"
+    )
+    parser.add_argument(
+        "--app",
+        dest="application",
+        metavar="MODULE:INIT",
+        help="make the modules, too, and look whether the configuration fits them; their storages "
+        "are not opened",
+    )
+    parser.add_argument(
+        "--online",
+        action="store_true",
+        help="ask for a token, and call the commands that are configured: heartbeat and "
+        "configuration as a gateway does, the others by GET with an empty input",
+    )
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from uun_iot.exceptions import ConfigError
+    from uun_iot_core.config import read_config
+
+    path = options.config
+    if not os.path.exists(path):
+        raise Misused(f"{path}: there is no such file")
+    try:
+        config = read_config(path)
+    except ConfigError as exc:
+        say(one_line(str(exc)))  # it names the file
+        return 1
+    found = _problems(config, path)
+    for problem in found:
+        say(one_line(f"{path}: {problem}"))
+    remarks = list(_remarks(config))
+    if not found and options.application is not None:
+        from .checkapp import application_problems
+
+        found, more = application_problems(config, options.application)
+        remarks += more
+        for problem in found:
+            say(one_line(f"{path}: {problem}"))
+    for remark in remarks:
+        say(one_line(f"{path}: warning: {remark}"))
+    if options.online:
+        if found:
+            say("not asked online: that first")
+        else:
+            from .checkonline import ask
+
+            found = ask(config, path)
+    if not found:
+        say(one_line(f"{path}: nothing is wrong"))
+    return 1 if found else 0
+
+
+def _problems(config: Any, path: str) -> List[str]:
+    from uun_iot_client.settings import configuration_problems
+    from uun_iot_core import problems
+
+    found = problems(config, path)
+    said = {problem.partition(": ")[0] for problem in found}
+    found += [one for one in configuration_problems(config) if one.partition(": ")[0] not in said]
+    if not found:
+        found += [f"{place}: {problem}" for place, problem in _unwritable(config)]
+    return found
+
+
+def _unwritable(config: Any) -> Iterator[Tuple[str, str]]:
+    """Find files that could not be written from here, by this user."""
+    for place, file in _files(config):
+        directory = os.path.dirname(os.path.abspath(file))
+        there = directory
+        while not os.path.lexists(there) and os.path.dirname(there) != there:
+            there = os.path.dirname(there)  # it will be made
+        if not os.path.isdir(there):
+            yield place, f"{there} is no directory"
+        elif not os.access(there, os.W_OK | os.X_OK):
+            yield place, f"this user may not write in {there}"
+
+
+def _files(config: Any) -> Iterator[Tuple[str, str]]:
+    token = (config.get("oidcGrantToken") or {}).get("tokenPath")
+    if token:
+        yield "oidcGrantToken.tokenPath", token
+    for module_id, value in (config.get("gateway") or {}).get("moduleBackupStorage", {}).items():
+        place = f"gateway.moduleBackupStorage.{module_id}"
+        if isinstance(value, dict):
+            yield f"{place}.path", value["path"]
+        else:
+            yield place, value
+
+
+def _remarks(config: Any) -> Iterator[str]:
+    """Find what a gateway only warns of."""
+    from uun_iot_client.settings import is_configured
+    from uun_iot_storage.module import SETTINGS
+
+    if not isinstance(config, dict):
+        return
+    app = config.get("uuApp")
+    if isinstance(app, dict) and app.get("uuCmdList") and not is_configured(config):
+        yield "uuApp: no uuApp is configured (gateway, uuAppName, awid): nothing can be sent"
+    gateway = config.get("gateway")
+    storages = gateway.get("moduleBackupStorage") if isinstance(gateway, dict) else None
+    for module_id, value in storages.items() if isinstance(storages, dict) else ():
+        for key in value if isinstance(value, dict) else ():
+            if key not in ("path", *SETTINGS):
+                yield (
+                    f"gateway.moduleBackupStorage.{module_id}.{key}: unknown and ignored; known "
+                    f"are path, {', '.join(SETTINGS)}"
+                )

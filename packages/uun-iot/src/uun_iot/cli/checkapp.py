@@ -1,0 +1,64 @@
+"""Whether a configuration fits the modules of an application."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import tempfile
+from typing import Any, Dict, List, Tuple
+
+from .application import load
+
+__all__ = ["application_problems"]
+
+
+def application_problems(config: Dict[str, Any], reference: str) -> Tuple[List[str], List[str]]:
+    """Make the modules, without their storages; return problems, and what the gateway warns of.
+
+    Args:
+        config: a valid configuration.
+        reference: ``package.module:function``.
+    """
+    from uun_iot import Gateway
+    from uun_iot.exceptions import ConfigError, ModuleError
+
+    handler = logging.StreamHandler()
+    handler.setLevel(logging.ERROR)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # what the gateway warns of, of timers without handlers say, is what is asked for here
+    listener = _Listener()
+    logging.getLogger("uun_iot.core.events.tick").addHandler(listener)
+    init = load(reference)
+    bare = copy.deepcopy(config)
+    # a gateway that runs has them open, and this must change nothing
+    bare.get("gateway", {}).pop("moduleBackupStorage", None)
+    with tempfile.TemporaryDirectory(prefix="uun-iot-check-") as directory:
+        path = os.path.join(directory, "config.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(bare, file)
+        try:
+            gateway = Gateway(path, init)
+        except (ConfigError, ModuleError) as exc:
+            return f"; {exc}".split(f"; {path}: ")[1:] or [str(exc)], []
+        except Exception as exc:
+            logging.getLogger("uun_iot.cli").error("%s failed", reference, exc_info=exc)
+            return [f"{reference} failed: {type(exc).__name__}: {exc}"], []
+        found = gateway._misfits(config.get("gateway", {}))
+        for module in gateway._modules.values():
+            close = getattr(module, "_gateway_stopped", None)
+            if close is not None:
+                close()
+        return found, listener.said
+
+
+class _Listener(logging.Handler):
+    """Keeps warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.said: List[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said.append(record.getMessage())

@@ -1,0 +1,175 @@
+"""Run a project's gateway against a uuApp on this machine, and show what arrives.
+
+The uuApp, its web console and the gateway run in one process; Ctrl-C ends all of them. Their files
+are in `.uun-iot/`: the configuration, its backup files and its token stay as they are.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
+
+from .application import add_application, application_of, building, load
+from .errors import Failed, Misused
+from .logs import add_log, configure
+from .text import one_line, say
+
+if TYPE_CHECKING:
+    from uun_iot.sandbox import Request, Sandbox
+
+__all__ = ["add_arguments", "main"]
+
+#: characters of an input that are shown on a line
+_WIDTH = 100
+
+_EPILOG = """\
+examples:
+  uun-iot dev
+  uun-iot dev weather:init -c config.json --script outage.toml
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.epilog = _EPILOG
+    add_application(parser, optional=True)
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default="config.json",
+        help="the configuration; config.json by default",
+    )
+    add_log(parser, "warning")
+    parser.add_argument(
+        "--directory",
+        metavar="DIR",
+        default=".uun-iot",
+        help="where the files of this command are kept; .uun-iot by default",
+    )
+    parser.add_argument(
+        "--console-port",
+        metavar="PORT",
+        type=int,
+        default=0,
+        help="of the web console; any free one by default",
+    )
+    parser.add_argument("--no-console", action="store_true", help="leave the web console out")
+    parser.add_argument("--script", metavar="FILE", help="a timeline of faults (TOML) to play")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    from uun_iot.sandbox.extra import missing_extra
+
+    missing = missing_extra(console=not options.no_console)
+    if missing is not None:
+        raise Failed(missing)
+    configure(options.log)
+    if not 0 <= options.console_port <= 65535:
+        raise Misused(f"--console-port: expected 0 to 65535, got {options.console_port}")
+    init = load(application_of(options))
+    config = _configuration(options.config)
+    script = _script(options.script)
+    directory = Path(options.directory)
+    _make(directory)
+
+    from uun_iot import Gateway
+    from uun_iot.sandboxed import sandboxed
+
+    from .run import run_until_told
+
+    with _sandbox(directory, config, options) as sandbox:
+        path = directory / "config.json"
+        turned = sandboxed(config, sandbox, str(directory))
+        sandbox.publish(turned["gateway"])
+        _write(path, turned)
+        for leftover in (".good", ".update"):  # of an earlier configuration, which does not count
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{path}{leftover}")
+        with building("the gateway"):
+            gateway = Gateway(str(path), init)
+        if script is not None:
+            sandbox.play(script)
+        say("Ctrl-C ends it. What arrives:")
+        sandbox.on_request = _show
+        return run_until_told(gateway)
+
+
+def _configuration(path: str) -> Dict[str, Any]:
+    from uun_iot.exceptions import ConfigError
+    from uun_iot_core import load_config
+
+    try:
+        return load_config(path)
+    except ConfigError as exc:
+        raise Misused(one_line(str(exc))) from None
+
+
+def _script(path: Optional[str]) -> Any:
+    if path is None:
+        return None
+    from uun_iot.sandbox import Script
+
+    try:
+        return Script.load(path)
+    except (OSError, ValueError) as exc:
+        raise Misused(one_line(f"{exc}")) from None
+
+
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ignore = directory / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n", encoding="ascii")  # it holds keys
+    except OSError as exc:
+        raise Failed(f"{directory}: cannot be made ({exc.strerror})") from None
+
+
+def _write(path: Path, config: Dict[str, Any]) -> None:
+    from uun_iot_core import atomic_write
+
+    try:
+        atomic_write(path, json.dumps(config, indent=4), 0o600)
+    except OSError as exc:
+        raise Failed(f"{path}: cannot be written ({exc.strerror})") from None
+
+
+@contextlib.contextmanager
+def _sandbox(
+    directory: Path, config: Dict[str, Any], options: argparse.Namespace
+) -> Iterator[Sandbox]:
+    """Run the uuApp and its console; what HTTP clients of this process trust is changed."""
+    from uun_iot.sandbox import Sandbox
+
+    with contextlib.ExitStack() as stack:
+        try:
+            sandbox = stack.enter_context(Sandbox(directory=directory / "uuapp", limit=10_000))
+            os.environ["REQUESTS_CA_BUNDLE"] = sandbox.ca_file
+            os.environ.pop("CURL_CA_BUNDLE", None)
+            os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
+            say(f"uuApp:   https://{sandbox.gateway}")
+            if not options.no_console:
+                from uun_iot.sandbox.console import Console
+
+                console = stack.enter_context(Console(sandbox, port=options.console_port))
+                say(f"console: {console.url}")
+        except (OSError, ValueError) as exc:
+            raise Failed(one_line(f"the uuApp cannot be started: {exc}")) from None
+        yield sandbox
+
+
+def _show(request: Request) -> None:
+    """Print a line on a request that has arrived."""
+    moment = datetime.now().strftime("%H:%M:%S")
+    text = json.dumps(request.dto_in, ensure_ascii=False, default=str) if request.dto_in else ""
+    if len(text) > _WIDTH:
+        text = text[: _WIDTH - 1] + "…"
+    status = "-" if request.status is None else str(request.status)
+    say(one_line(f"{moment}  {status}  {request.command or request.path}  {text}").rstrip())

@@ -1,0 +1,112 @@
+"""Write a unit file, so that systemd runs the gateway of this folder and keeps it alive."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import sys
+from pathlib import Path
+from typing import List
+
+from .application import add_application, application_of, load
+from .errors import Failed, Misused
+from .text import one_line, say
+from .unit import unit_text
+
+__all__ = ["add_arguments", "main"]
+
+_NAME = re.compile(r"[A-Za-z0-9:_.@-]{1,240}")
+
+_EPILOG = """\
+examples:
+  uun-iot install-service                  for the user who types it
+  sudo .venv/bin/uun-iot install-service weather:init --system --user pi
+"""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    parser.epilog = _EPILOG
+    add_application(parser, optional=True)
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default="config.json",
+        help="the configuration; config.json by default",
+    )
+    parser.add_argument("--name", help="of the service; by default that of the folder")
+    parser.add_argument(
+        "--system",
+        action="store_true",
+        help="for the whole system (/etc/systemd/system), started at boot; else for this user",
+    )
+    parser.add_argument("--user", help="whom a service of the system runs as")
+    parser.add_argument("--force", action="store_true", help="replace a unit that is there")
+    parser.add_argument("--dry-run", action="store_true", help="print the unit, and write nothing")
+
+
+def main(options: argparse.Namespace) -> int:
+    """Run the command; return its exit status."""
+    application = application_of(options)
+    directory = os.getcwd()
+    name = (
+        options.name or re.sub(r"[^A-Za-z0-9:_.-]", "-", os.path.basename(directory)) or "uun-iot"
+    )
+    name = name[: -len(".service")] if name.endswith(".service") else name
+    if not _NAME.fullmatch(name):
+        raise Misused(f"--name: expected letters, digits and :_.@-, got {name!r}")
+    if options.user is not None and not options.system:
+        raise Misused("--user goes with --system: a service of a user runs as that user")
+    if not os.path.isfile(options.config):
+        raise Misused(f"{options.config}: there is no such file")
+    load(application)  # what cannot be imported would be restarted for ever
+    command = [sys.executable, "-m", "uun_iot", "run", application]
+    command += ["-c", os.path.abspath(options.config)]
+    try:
+        text = unit_text(
+            f"{name} (uun-iot gateway)",
+            directory,
+            command,
+            system=options.system,
+            user=options.user,
+        )
+    except ValueError as exc:
+        raise Misused(one_line(str(exc))) from None
+    if options.dry_run:
+        say(text.rstrip("\n"))
+        return 0
+    path = _folder(options.system) / f"{name}.service"
+    _write(path, text, options.force)
+    say(f"{path} is written. To start it now and at each {'boot' if options.system else 'login'}:")
+    for line in _next(name, options.system):
+        say(f"  {line}")
+    return 0
+
+
+def _folder(system: bool) -> Path:
+    if system:
+        return Path("/etc/systemd/system")
+    home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    return Path(home) / "systemd" / "user"
+
+
+def _write(path: Path, text: str, force: bool) -> None:
+    from uun_iot_core import atomic_write
+
+    if path.exists() and not force and path.read_text(encoding="utf-8", errors="replace") != text:
+        raise Failed(f"{path} is there and says something else; --force replaces it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, text, 0o644)
+    except OSError as exc:
+        raise Failed(f"{path}: cannot be written ({exc.strerror})") from None
+
+
+def _next(name: str, system: bool) -> List[str]:
+    manager = "sudo systemctl" if system else "systemctl --user"
+    lines = [f"{manager} daemon-reload", f"{manager} enable --now {name}"]
+    if not system:
+        lines.append("loginctl enable-linger    # also while you are not logged in")
+    return lines

@@ -1,0 +1,52 @@
+"""Text for terminals."""
+
+from __future__ import annotations
+
+import sys
+from typing import List, Sequence
+
+__all__ = ["one_line", "say", "size", "table"]
+
+
+def one_line(text: str) -> str:
+    """Return a text on one line, what cannot be shown escaped.
+
+    Keys of a configuration may hold anything, also what would steer the terminal.
+    """
+    return "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode("ascii")
+        for char in text
+    )
+
+
+def say(text: str) -> None:
+    """Print a text, whatever the encoding of the terminal is."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def size(count: float) -> str:
+    """Return a number of bytes as people read it."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+
+
+def table(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> List[str]:
+    """Return lines with the columns below each other.
+
+    Args:
+        rows: of equal length; the first may be the heading.
+        right: numbers of the columns that end below each other.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
