@@ -5,24 +5,26 @@ due, the leader calls up another thread to wait in its place and runs the handle
 Threads exist only while timers are started: one that waits, one for each handler that runs
 at the same moment, and a small reserve. There is no upper bound, since with one the slow
 handlers would starve the others.
+
+To call up a thread at each tick costs more than a short handler does. So one of the idle
+threads, the deputy, looks after the leader shortly after each moment at which something is
+due. Where it will look soon, and the calls of the timer were short lately, the leader stays
+the leader while it runs the handler. If that does not come back, the deputy takes over.
 """
 
 from __future__ import annotations
 
-import heapq
-import itertools
-import os
 import threading
-import weakref
 from math import inf
-from typing import List, Optional, Set, Tuple, Type
+from typing import List, Optional, Sequence, Set, Type
 
 from .clock import Clock, ManualClock
+from .due_queue import DueQueue
 from .logs import get_logger
 from .series import SHORTEST_PERIOD, Series, Slot
 from .timer_stats import TimerStats, stack_of
 
-__all__ = ["Scheduler", "scheduler_of"]
+__all__ = ["Scheduler"]
 
 logger = get_logger(__name__)
 
@@ -30,6 +32,10 @@ logger = get_logger(__name__)
 RESERVE = 2
 #: seconds after which an idle thread leaves
 IDLE_SECONDS = 30.0
+#: seconds by which a handler that runs for longer than it used to may hold up others
+GUARD = 0.02
+#: seconds by which the next call may be late before more than one thread runs what is due
+LATE = 0.001
 #: seconds of the longest single wait on a clock of the application's, which may jump
 LONGEST_WAIT = 30.0
 
@@ -49,20 +55,23 @@ class Scheduler:
         own = type(clock).monotonic is Clock.monotonic
         self._longest_wait = threading.TIMEOUT_MAX if own else LONGEST_WAIT
         self._reset()
-        _watch_forks(self)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
-        self._leader_wake = threading.Condition(self._lock)
         self._standby = threading.Condition(self._lock)
         self._ended = threading.Condition(self._lock)
-        self._heap: List[Tuple[float, int, Series]] = []
-        self._numbers = itertools.count()
-        self._stale = 0  # heap entries that are no longer valid
+        self._waiting_for_end = 0  # threads in `wait_idle`
+        self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
         self._look_at = inf  # when the earliest call that runs may be one to warn of
-        self._leading = False
+        self._leader: Optional[int] = None  # identity of that thread
+        self._bell = threading.Lock()  # what the leader sleeps on: half of a Condition's cost
+        self._bell.acquire()
+        self._asleep = False  # the leader waits for the bell
+        self._in_place: Optional[float] = None  # since when the leader runs a handler
+        self._has_deputy = False
+        self._watch_at = inf  # when the deputy looks after the leader
         self._waking = False  # a thread has been called up and has not come yet
         self._idle = 0
         self._threads = 0
@@ -133,14 +142,18 @@ class Scheduler:
             running = series.slot.running is series
             series.k = 0 if running else 1  # at the end of a running call one step is made
             if series.entry is not None:
-                self._invalidate(series)
+                self._queue.withdraw(series)
                 self._push(series, series.due)
 
     def wait_idle(self, slot: Slot) -> None:
         """Return when no call of the timer runs; a call does not wait for itself."""
         with self._lock:
-            while slot.running is not None and slot.thread != threading.get_ident():
-                self._ended.wait()
+            self._waiting_for_end += 1
+            try:
+                while slot.running is not None and slot.thread != threading.get_ident():
+                    self._ended.wait()
+            finally:
+                self._waiting_for_end -= 1
 
     def _cancel(self, series: Series) -> None:
         if series.cancelled:
@@ -150,58 +163,26 @@ class Scheduler:
         self._live.discard(series)
         if series.slot.waiting is series:
             series.slot.waiting = None
-        if series.entry is not None:
-            self._invalidate(series)
+        self._queue.withdraw(series)
         if not self._live:  # nothing to wait for: the threads end
-            self._leader_wake.notify_all()
+            self._ring()
             self._standby.notify_all()
 
     def _push(self, series: Series, due: float) -> None:
-        series.entry = next(self._numbers)
-        heapq.heappush(self._heap, (due, series.entry, series))
-        if self._leading and self._heap[0][2] is series:
-            self._leader_wake.notify()
+        if self._queue.push(series, due):
+            self._ring()
 
-    def _invalidate(self, series: Series) -> None:
-        series.entry = None
-        self._stale += 1
-        if self._stale > 64 and self._stale * 2 > len(self._heap):
-            self._heap = [entry for entry in self._heap if entry[2].entry == entry[1]]
-            heapq.heapify(self._heap)
-            self._stale = 0
-
-    def _head(self) -> Optional[float]:
-        """Return when the earliest valid entry is due."""
-        while self._heap:
-            due, number, series = self._heap[0]
-            if series.entry == number:
-                return due
-            heapq.heappop(self._heap)
-            self._stale -= 1
-        return None
-
-    def _take_due(self) -> Optional[Series]:
+    def _take_due(self, now: float) -> Optional[Series]:
         """Take the earliest series that is due and may run now."""
-        while True:
-            due = self._head()
-            if due is None:
-                return None
-            now = self._clock.monotonic()
-            if due > now:
-                return None
-            series = heapq.heappop(self._heap)[2]
-            series.entry = None
-            if series.slot.running is not None:
-                series.slot.waiting = series  # the call of an earlier start still runs
-                continue
-            self._begin(series, now)
-            return series
-
-    def _begin(self, series: Series, now: float) -> None:
-        slot = series.slot
-        slot.running = series
-        slot.record.begin(series.due, now)
-        self._look_at = min(self._look_at, slot.record.warn_when(series.period))
+        while self._queue.next_due() <= now:
+            series = self._queue.pop()
+            slot = series.slot
+            if slot.running is None:
+                slot.running = series
+                slot.record.begin(series.due, now)
+                return series
+            slot.waiting = series  # the call of an earlier start still runs
+        return None
 
     def _run(self, series: Series) -> None:
         """Run a call with the lock released, then queue what follows."""
@@ -216,30 +197,32 @@ class Scheduler:
             failure = type(exc)
             try:
                 logger.error("%s: the handler failed", series.name, exc_info=True)
-            except Exception:  # a broken log handler of the application must not either
+            except BaseException:  # a broken log handler of the application must not either
                 pass
         finally:
             self._lock.acquire()
             now = self._clock.monotonic()
-            slot.running = slot.thread = None
             self._running.discard(slot)
-            slot.record.end(now, series.period, failure)
+            if slot.record.end(now, series.period, failure):
+                # before the call counts as ended: who stops the timer may rely on the log
+                self._say([slot.record.warning(series.name, series.period, now)])
+                now = self._clock.monotonic()
+            slot.running = slot.thread = None
             if not series.cancelled:
                 series.step(now)
                 self._push(series, series.due)
-            waiting, slot.waiting = slot.waiting, None
-            if waiting is not None:
+            if slot.waiting is not None:
+                waiting, slot.waiting = slot.waiting, None
                 self._push(waiting, now)
-            self._ended.notify_all()
-            if slot.record.last_overran(series.period):
-                self._say([slot.record.warning(series.name, series.period, now)])
+            if self._waiting_for_end:
+                self._ended.notify_all()
 
     # -- calls that take long ---------------------------------------------------------------
 
     def _look_at_running(self, now: float) -> None:
-        """Warn of the calls that run for longer than they should."""
+        """Warn of the calls that run for longer than they should; for the leader."""
         self._look_at = inf
-        said: List[Optional[str]] = []
+        said: List[str] = []
         for slot in self._running:
             series = slot.running
             if series is None:
@@ -249,9 +232,11 @@ class Scheduler:
             if warning is not None:
                 said.append(f"{warning}; it is at\n{stack_of(slot.thread)}")
             self._look_at = min(self._look_at, record.warn_when(period))
-        self._say(said)
+        if said:
+            self._hand_over()
+            self._say(said)
 
-    def _say(self, warnings: List[Optional[str]]) -> None:
+    def _say(self, warnings: Sequence[Optional[str]]) -> None:
         """Log with the lock released, since the application's log may be slow."""
         if not any(warnings):
             return
@@ -259,7 +244,7 @@ class Scheduler:
         try:
             for warning in filter(None, warnings):
                 logger.warning("%s", warning)
-        except Exception:  # a broken log handler of the application
+        except BaseException:  # a broken log handler of the application
             pass
         finally:
             self._lock.acquire()
@@ -269,20 +254,21 @@ class Scheduler:
     def next_due(self) -> Optional[float]:
         """Return when the next call is due, in the clock's monotonic seconds."""
         with self._lock:
-            return self._head()
+            due = self._queue.next_due()
+            return None if due == inf else due
 
     def run_one_due(self) -> None:
         """Run the earliest call that is due, in this thread."""
         with self._lock:
-            series = self._take_due()
+            series = self._take_due(self._clock.monotonic())
             if series is not None:
                 self._run(series)
 
     # -- threads --------------------------------------------------------------------------
 
     def _call_up(self) -> bool:
-        """See to it that a thread waits, or will; return False where none can be had."""
-        if not self._threaded or self._leading or self._waking:
+        """See to it that a thread leads, or will; return False where none can be had."""
+        if not self._threaded or self._leader is not None or self._waking:
             return True
         if self._idle:
             self._waking = True
@@ -299,92 +285,113 @@ class Scheduler:
             return False
         return True
 
+    def _hand_over(self) -> None:
+        """Let another thread lead in place of this one."""
+        self._leader = self._in_place = None
+        self._call_up()
+
+    def _ring(self) -> None:
+        """Wake the leader, if it sleeps."""
+        if self._asleep:
+            self._asleep = False
+            self._bell.release()
+
     def _work(self) -> None:
         thread = threading.current_thread()
         with self._lock:
             self._waking = False
             try:
                 while self._live:
-                    if self._leading:
-                        if not self._stand_by():
-                            break
-                        continue
-                    series = self._lead()
-                    if series is None:
-                        continue
-                    self._call_up()  # also where nothing else is due: somebody must watch the call
-                    thread.name = f"uun_iot {series.name}"
-                    self._run(series)
-                    thread.name = "uun_iot idle"
+                    if self._leader is None:
+                        self._lead(thread)
+                    elif not self._stand_by():
+                        break
             finally:
                 self._threads -= 1
 
+    def _lead(self, thread: threading.Thread) -> None:
+        """Wait for what comes due and run it, until another thread leads."""
+        me = self._leader = threading.get_ident()
+        try:
+            while self._live and self._leader == me:
+                now = self._clock.monotonic()
+                series = self._take_due(now)
+                if series is None:
+                    self._wait(now)
+                    continue
+                record = series.slot.record
+                if (
+                    self._watch_at <= now + GUARD
+                    and record.wary == 0
+                    and self._queue.next_due() > now - LATE
+                ):
+                    self._in_place = now
+                else:
+                    # also where nothing else is due: somebody must watch the call
+                    self._look_at = min(self._look_at, record.warn_when(series.period))
+                    self._hand_over()
+                thread.name = series.thread_name
+                self._run(series)
+                thread.name = "uun_iot idle"
+                if self._leader == me:
+                    self._in_place = None
+        finally:
+            if self._leader == me:
+                self._leader = self._in_place = None
+
+    def _wait(self, now: float) -> None:
+        """Sleep until something is due, or the bell rings; for the leader."""
+        if now > self._look_at:
+            self._look_at_running(now)
+            return
+        until = min(self._queue.next_due(), self._look_at)
+        seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
+        self._asleep = True
+        self._lock.release()
+        rung = self._bell.acquire(True, seconds)
+        self._lock.acquire()
+        if self._asleep:
+            self._asleep = False
+        elif not rung:  # it was rung when the time was over already
+            self._bell.acquire()
+
     def _stand_by(self) -> bool:
-        """Wait to be called up; return False where this thread is not needed."""
+        """Wait until this thread is to lead; return False where it is not needed."""
         if self._idle >= RESERVE:
             return False
         self._idle += 1
-        called = self._standby.wait(IDLE_SECONDS)
+        if self._has_deputy:
+            called = self._standby.wait(IDLE_SECONDS)
+            # A call may have reached a thread whose wait had just run out: the flag decides.
+            called = called or self._waking
+        else:
+            self._has_deputy = called = True
+            while self._live and not self._waking and self._watch():
+                pass
+            self._has_deputy = False
+            self._watch_at = inf
         self._idle -= 1
-        # A call may have reached a thread whose wait had just run out: the flag decides.
-        called = called or self._waking
         self._waking = False
         return called
 
-    def _lead(self) -> Optional[Series]:
-        """Wait for the next due call; return None where no timer is left."""
-        self._leading = True
-        try:
-            while self._live:
-                series = self._take_due()
-                if series is not None:
-                    return series
-                now = self._clock.monotonic()
-                if now > self._look_at:
-                    self._look_at_running(now)
-                    continue
-                due = self._head()
-                until = self._look_at if due is None else min(due, self._look_at)
-                self._leader_wake.wait(
-                    None if until == inf else min(max(until - now, 0.0), self._longest_wait)
-                )
-            return None
-        finally:
-            self._leading = False
+    def _watch(self) -> bool:
+        """Look after the leader once; return False where its place is to be taken."""
+        if self._leader is None:
+            return False
+        now = self._clock.monotonic()
+        if self._in_place is None:
+            following = min(self._queue.next_due(), self._look_at)
+            self._watch_at = max(now, following) + GUARD
+        else:
+            self._watch_at = self._in_place + GUARD
+            if self._watch_at <= now:  # it will not come back soon
+                self._leader = self._in_place = None
+                self._look_at = now  # the call may be one to warn of
+                return False
+        seconds = self._watch_at - now
+        self._standby.wait(None if seconds == inf else min(seconds, self._longest_wait))
+        return True
 
 
 def _nothing() -> None:
     """The call of a cancelled series."""
-
-
-_schedulers: "weakref.WeakSet[Scheduler]" = weakref.WeakSet()
-_making = threading.Lock()
-_forks_watched = False
-
-
-def _watch_forks(scheduler: Scheduler) -> None:
-    """Have the scheduler start anew in forked children."""
-    global _forks_watched
-    _schedulers.add(scheduler)
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_after_fork)
-        _forks_watched = True
-
-
-def _after_fork() -> None:
-    global _making
-    _making = threading.Lock()
-    for scheduler in list(_schedulers):
-        scheduler.after_fork()
-
-
-def scheduler_of(clock: Clock) -> Scheduler:
-    """Return the clock's one scheduler; it is made at the first call.
-
-    Args:
-        clock: the clock.
-    """
-    with _making:
-        if clock._scheduler is None:
-            clock._scheduler = Scheduler(clock)
-        return clock._scheduler

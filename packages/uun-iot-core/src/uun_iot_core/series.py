@@ -39,6 +39,7 @@ class Series:
         "origin",
         "period",
         "slot",
+        "thread_name",
     )
 
     def __init__(self, slot: Slot, call: Call, period: float, name: str) -> None:
@@ -46,6 +47,7 @@ class Series:
         self.call = call
         self.period = max(period, SHORTEST_PERIOD)
         self.name = name
+        self.thread_name = f"uun_iot {name}"
         self.origin = 0.0
         self.k = 0
         self.missed = 0

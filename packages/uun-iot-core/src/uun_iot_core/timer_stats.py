@@ -16,6 +16,10 @@ WARN_AT = (1, 10)
 #: seconds that it must have taken at least: with periods of milliseconds, the system's own
 #: scheduling makes every handler overrun now and then (`TimerStats.overruns` counts that)
 WARN_NOT_BEFORE = 0.25
+#: a call that takes no longer than so many seconds is short
+SHORT = 0.001
+#: how many short calls in a row show, after a long one, that the next will be short
+SHORT_CALLS = 10
 
 
 class TimerStats(NamedTuple):
@@ -74,6 +78,7 @@ class Record:
         "missed",
         "overruns",
         "warned",
+        "wary",
     )
 
     def __init__(self) -> None:
@@ -90,6 +95,7 @@ class Record:
         self.exception: Optional[str] = None  # not the object, whose frames hold the module
         self.failed: Optional[float] = None
         self.warned = 0  # how many of WARN_AT have been said
+        self.wary = 1  # how many more short calls show that the next one will be short
 
     def begin(self, due: float, now: float) -> None:
         """Note that a call begins."""
@@ -100,22 +106,24 @@ class Record:
         if late > self.max_lateness:
             self.max_lateness = late
 
-    def end(self, now: float, period: float, failure: Optional[Type[BaseException]]) -> None:
-        """Note that the call has ended, and what it raised."""
+    def end(self, now: float, period: float, failure: Optional[Type[BaseException]]) -> bool:
+        """Note that the call has ended, and what it raised; return whether it overran."""
         self.busy = False
         duration = self.duration = now - (self.began or 0.0)
         if duration > self.max_duration:
             self.max_duration = duration
-        if duration > period:
-            self.overruns += 1
+        if duration > SHORT:
+            self.wary = SHORT_CALLS
+        elif self.wary:
+            self.wary -= 1
         if failure is not None:
             self.failures += 1
             self.failed = self.began
             self.exception = failure.__name__
-
-    def last_overran(self, period: float) -> bool:
-        """Return whether the call that has just ended took longer than the period."""
-        return self.duration is not None and self.duration > period
+        if duration > period:
+            self.overruns += 1
+            return True
+        return False
 
     def warn_when(self, period: float) -> float:
         """Return when the present call is to be warned of; infinity where all has been said."""

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Optional, Type, Union
 
 from .clock import SYSTEM_CLOCK, Clock
 from .exceptions import json_type
-from .scheduler import scheduler_of
+from .schedulers import scheduler_of
 from .series import Series, Slot
 from .timer_stats import TimerStats
 from .typing import IModule, Numeric

@@ -1,0 +1,69 @@
+"""`DueQueue`: which series is due next."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from math import inf
+from typing import List, Tuple
+
+from .series import Series
+
+__all__ = ["DueQueue"]
+
+#: so many entries that no longer count are kept at least, before they are swept out
+FEW = 64
+
+
+class DueQueue:
+    """Series in the order in which they are due, those of one moment as they came.
+
+    What is withdrawn stays in the heap until it comes up, or until such entries are most of it.
+    """
+
+    __slots__ = ("_heap", "_numbers", "_stale")
+
+    def __init__(self) -> None:
+        self._heap: List[Tuple[float, int, Series]] = []
+        self._numbers = itertools.count()
+        self._stale = 0  # heap entries that no longer count
+
+    def push(self, series: Series, due: float) -> bool:
+        """Queue a series that is not queued; return whether it is the next.
+
+        Args:
+            series: which.
+            due: when it is to come up.
+        """
+        number = series.entry = next(self._numbers)
+        entry = (due, number, series)
+        heapq.heappush(self._heap, entry)
+        return self._heap[0] is entry
+
+    def withdraw(self, series: Series) -> None:
+        """Take a series out, if it is queued."""
+        if series.entry is None:
+            return
+        series.entry = None
+        self._stale += 1
+        if self._stale > FEW and self._stale * 2 > len(self._heap):
+            self._heap = [entry for entry in self._heap if entry[2].entry == entry[1]]
+            heapq.heapify(self._heap)
+            self._stale = 0
+
+    def next_due(self) -> float:
+        """Return when the next series comes up; infinity where there is none."""
+        heap = self._heap
+        while heap:
+            due, number, series = heap[0]
+            if series.entry == number:
+                return due
+            heapq.heappop(heap)
+            self._stale -= 1
+        return inf
+
+    def pop(self) -> Series:
+        """Take the next series; right after `next_due`, which has said that there is one."""
+        series = heapq.heappop(self._heap)[2]
+        series.entry = None
+        return series

@@ -1,0 +1,186 @@
+"""Which thread runs a call: the one that waited for it, or another while that waits on."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from contextlib import contextmanager
+from typing import Iterator, List
+
+import pytest
+
+from tests.core.helpers import SOON, in_thread, joined, messages
+from tests.core.test_timer_threads import Blocking, Counting
+from tests.support.processes import Child
+from tests.support.wait import eventually
+from uun_iot_core import ManualClock, RepeatTimer
+
+
+class LaterBlocking(Counting):
+    """A timer's function that is quick until it is told to block."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = False
+        self.blocking = Blocking()
+
+    def __call__(self) -> None:
+        super().__call__()
+        if self.block:
+            self.blocking()
+
+
+class SlowLog(logging.Handler):
+    """A log that takes a record when it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.asked = threading.Event()
+        self.let_go = threading.Event()
+        self.taken: List[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.asked.set()
+        assert self.let_go.wait(SOON)
+        self.taken.append(record.getMessage())
+
+
+@contextmanager
+def slow_log() -> Iterator[SlowLog]:
+    log = SlowLog()
+    logging.getLogger("uun_iot").addHandler(log)
+    try:
+        yield log
+    finally:
+        log.let_go.set()
+        logging.getLogger("uun_iot").removeHandler(log)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems count otherwise")
+def test_a_tick_of_a_short_call_wakes_one_thread_and_a_second_now_and_then() -> None:
+    script = """
+import resource, threading
+from uun_iot_core import RepeatTimer
+count, reached = 0, threading.Event()
+def tick():
+    global count
+    count += 1
+    if count in (20, 320):
+        switches.append(resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw)
+    if count == 320:
+        timer.stop()
+        reached.set()
+switches = []
+timer = RepeatTimer(0.01, tick)
+timer.start()
+reached.wait()
+print((switches[1] - switches[0]) / 300)
+"""
+    with Child.python(script) as child:
+        assert child.wait() == 0
+        assert 1 <= float(child.lines[0]) < 2.5  # over 3 where another is called up each time
+
+
+@pytest.mark.parametrize("others", [0, 3])
+def test_a_call_that_was_always_short_and_blocks_holds_up_no_other(others: int) -> None:
+    suspects = [LaterBlocking() for _ in range(1 + others)]
+    steady = Counting()
+    timers = [*(RepeatTimer(0.01, one) for one in suspects), RepeatTimer(0.01, steady)]
+    for timer in timers:
+        timer.start()
+    suspects[0].wait_for(30)
+    for one in suspects:
+        one.block = True
+    for one in suspects:
+        assert one.blocking.begun.wait(SOON)
+    steady.wait_for(30)
+    for one in suspects:
+        one.blocking.let_go.set()
+    for timer in timers:
+        timer.stop()
+    assert all(one.blocking.ended.is_set() for one in suspects)
+
+
+def test_a_lone_call_that_was_always_short_and_hangs_is_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    suspect = LaterBlocking()
+    timer = RepeatTimer(0.02, suspect, name="tick suspect")
+    timer.start()
+    suspect.wait_for(20)
+    suspect.block = True
+    assert suspect.blocking.begun.wait(SOON)
+    assert eventually(lambda: messages(caplog, logging.WARNING) != [])
+    assert not suspect.blocking.ended.is_set()
+    suspect.blocking.let_go.set()
+    timer.stop()
+    assert "in __call__" in messages(caplog, logging.WARNING)[0]
+
+
+def test_a_timer_that_is_started_while_a_call_blocks_ticks() -> None:
+    suspect, late = LaterBlocking(), Counting()
+    timer, other = RepeatTimer(0.01, suspect), RepeatTimer(60, late)
+    timer.start()
+    suspect.wait_for(20)
+    suspect.block = True
+    assert suspect.blocking.begun.wait(SOON)
+    other.start()
+    late.wait_for(1 - late.calls)
+    suspect.blocking.let_go.set()
+    timer.stop()
+    other.stop()
+
+
+def test_short_calls_that_wait_for_a_device_are_made_side_by_side() -> None:
+    threads = set()
+    rounds = Counting()
+
+    def ask_a_sensor() -> None:
+        threads.add(threading.get_ident())
+        time.sleep(0.0003)  # the time that a bus takes
+        rounds()
+
+    timers = [RepeatTimer(0.2, ask_a_sensor) for _ in range(60)]
+    for timer in timers:
+        timer.start()
+    rounds.wait_for(60 * 3)
+    threads.clear()
+    rounds.wait_for(60 * 3)
+    for timer in timers:
+        timer.stop()
+    assert len(threads) > 1
+
+
+def test_a_log_that_takes_long_holds_up_no_timer() -> None:
+    hung, steady = Blocking(), Counting()
+    timers = [RepeatTimer(0.05, hung, name="tick hung"), RepeatTimer(0.01, steady)]
+    with slow_log() as log:
+        for timer in timers:
+            timer.start()
+        try:
+            assert log.asked.wait(SOON)
+            steady.wait_for(30)
+        finally:
+            log.let_go.set()
+            hung.let_go.set()
+            for timer in timers:
+                timer.stop()
+    assert "tick hung has run for" in log.taken[0]
+
+
+def test_what_a_call_is_warned_of_is_in_the_log_when_stop_returns() -> None:
+    clock = ManualClock()  # no other thread that might say it first
+    timer = RepeatTimer(1, lambda: clock.advance(1.5), clock=clock, name="tick slow")
+    timer.start()
+    with slow_log() as log:
+        ticking = in_thread(lambda: clock.advance(0))
+        assert log.asked.wait(SOON)
+        stopping = in_thread(timer.stop)
+        stopping.join(0.1)
+        assert stopping.is_alive()
+        log.let_go.set()
+        joined(stopping)
+        assert "tick slow has run for" in log.taken[0]
+        joined(ticking)
