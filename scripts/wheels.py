@@ -136,8 +136,8 @@ def try_alone(uv: str, distribution: Distribution, folder: Path) -> None:
     run("installing test tools", *pip, *TEST_TOOLS, *distribution.test_tools)
     if not distribution.third_party and "requests" in frozen(uv, python):
         raise Failure(f"requests is installed beside {name}: its tests would not miss it")
-    run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q", "-n", "4",
-        "-p", "no:cacheprovider", "-m", "not slow and not long",
+    run(f"{distribution.tests} against the wheel of {name}", python, "-m", "pytest", "-q",
+        "-n", "4", "-p", "no:cacheprovider", "-m", "not slow and not long",
         distribution.tests, env=env)  # fmt: skip
 
 
