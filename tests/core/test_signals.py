@@ -178,9 +178,10 @@ def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
             for child in children:
                 child.signal(signal.SIGTERM)
             for child in children:
-                assert child.wait() == 0, child.errors
+                assert child.wait(30) == 0, child.errors
                 assert child.lines[-1] == "cleanup"
-                assert child.errors == []
+                # with so many busy loops, a tick may wait for a processor and be warned of
+                assert [each for each in child.errors if "has run for" not in each] == []
         finally:
             for child in children:
                 child.close()
