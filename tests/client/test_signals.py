@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
 import threading
+from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, Type
 
 import pytest
 
+from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 from uun_iot_client import RetryPolicy, UuAppClient
 
@@ -97,3 +101,63 @@ def test_it_comes_out_of_the_renewal_of_a_refused_token(
     uuapp.revoke_tokens()
     interrupted(uuapp, GRANT, Interrupted, lambda: client.post(COMMAND))
     assert client.post(COMMAND)[1] is None
+
+
+#: interrupts calls at random moments, most of which ask for a token too; after each hundred
+#: there is one call that is left alone, and must find nothing locked
+AT_RANDOM = """
+import json, logging, os, random, signal, sys, time
+from tests.support.sandbox import Sandbox
+from uun_iot_client import UuAppClient
+
+class Interrupted(Exception):
+    pass
+
+def handler(number, frame):
+    if armed:
+        raise Interrupted
+
+armed, interrupted, random = False, 0, random.Random(int(sys.argv[2]))
+logging.disable(logging.CRITICAL)
+signal.signal(signal.SIGALRM, handler)
+with Sandbox(directory=sys.argv[3]) as uuapp:
+    os.environ["REQUESTS_CA_BUNDLE"] = uuapp.ca_file
+    config = uuapp.configuration(token_path=os.path.join(sys.argv[3], "token"))
+    client = UuAppClient(config, deadline=20)
+    for number in range(1, int(sys.argv[1]) + 1):
+        if random.random() < 0.5:
+            uuapp.revoke_tokens()
+        if random.random() < 0.1:
+            client.close()
+        call = random.choice([client.get, client.post, client.multipart])
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.012))
+        try:
+            call("weather/add", {})
+        except Interrupted:
+            interrupted += 1
+        finally:
+            armed = False
+            signal.setitimer(signal.ITIMER_REAL, 0)
+        if number % 100 == 0:
+            client.reset_breaker()
+            start = time.monotonic()
+            _, exc = client.get("weather/add", {})
+            print(json.dumps([time.monotonic() - start, None if exc is None else str(exc)]))
+    print("interrupted:", interrupted)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("rounds", [400, pytest.param(8000, marks=pytest.mark.long)])
+def test_whenever_it_comes_nothing_stays_locked(tmp_path: Path, rounds: int, seed: int) -> None:
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+    with Child.python(AT_RANDOM, str(rounds), str(seed), str(tmp_path), env=env) as child:
+        assert child.wait(60 + rounds / 10) == 0, child.errors
+        *left_alone, last = child.lines
+    assert len(left_alone) == rounds // 100
+    for line in left_alone:
+        seconds, error = json.loads(line)
+        assert error is None and seconds < 5
+    assert int(last.split()[1]) > rounds // 10

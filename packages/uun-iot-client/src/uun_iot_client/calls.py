@@ -173,12 +173,12 @@ class Calls:
         """
         call = Call(self, time.monotonic() + seconds + _SLACK, fresh, send_timeout)
         outer = current_call()
-        with self.lock:
-            self._under_way.add(call)
-            self._rests = False
-            self._watch_from(self._ends(call))
-        _here.call = call
         try:
+            with self.lock:
+                self._under_way.add(call)
+                self._rests = False
+                self._watch_from(self._ends(call))
+            _here.call = call
             yield call
         finally:
             _here.call = outer

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import queue
 import socket
 import time
+from collections import deque
 from functools import lru_cache
-from typing import Any, List, Optional, Type
+from typing import Any, Deque, List, Optional, Type
 
 from .calls import Call, Progress, current_call
 from .resolver import is_address
@@ -17,6 +19,35 @@ __all__ = ["IDLE_LIMIT", "tracked"]
 #: after 60 to 75, and mobile networks forget some without a word: a request sent at that very
 #: moment would be lost.
 IDLE_LIMIT = 50.0
+
+
+class _Kept:
+    """The idle connections of a pool, the last one put in first.
+
+    In place of the queue that urllib3 has for them: its lock would stay locked for ever where a
+    signal handler raises at a bad moment. Here each change is one step of a deque.
+
+    Args:
+        maxsize: how many there may be.
+    """
+
+    def __init__(self, maxsize: int) -> None:
+        self.maxsize = maxsize
+        self._connections: Deque[Any] = deque()
+
+    def get(self, block: bool = False, timeout: Optional[float] = None) -> Any:
+        try:
+            return self._connections.pop()
+        except IndexError:
+            raise queue.Empty from None
+
+    def put(self, connection: Any, block: bool = False) -> None:
+        if len(self._connections) >= self.maxsize:
+            raise queue.Full
+        self._connections.append(connection)
+
+    def qsize(self) -> int:
+        return len(self._connections)
 
 
 # Seconds that each of several addresses of a host gets at least, as long as there are any: where
@@ -151,6 +182,7 @@ def tracked(pool_class: Type[Any]) -> Type[Any]:
         """A pool whose idle connections are of no call."""
 
         ConnectionCls = TrackedConnection
+        QueueCls = _Kept
 
         def _get_conn(self, timeout: Optional[float] = None) -> Any:
             conn = super()._get_conn(timeout)

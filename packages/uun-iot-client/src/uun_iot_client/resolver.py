@@ -11,7 +11,7 @@ import ipaddress
 import socket
 import threading
 import time
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Set
 
 from .forks import watch_forks
 
@@ -72,13 +72,13 @@ class Resolver:
         self._most = most
         self._lock = threading.Lock()
         self._questions: Dict[str, _Question] = {}
-        self._asking = 0
+        self._asking: Set[_Question] = set()
         watch_forks(self)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: the threads that ask are not there."""
         self._lock = threading.Lock()
-        self._questions, self._asking = {}, 0
+        self._questions, self._asking = {}, set()
 
     def addresses(self, host: str, seconds: float) -> List[str]:
         """Return the addresses of a host, in the order in which they should be tried.
@@ -99,33 +99,47 @@ class Resolver:
         return question.addresses
 
     def _question(self, host: str) -> _Question:
-        with self._lock:
-            question = self._questions.get(host)
-            is_old = question is None or time.monotonic() - question.begun > self._patience
-            if question is not None and not (is_old and self._asking < self._most):
-                return question
-            if self._asking >= self._most:
-                raise socket.gaierror(
-                    socket.EAI_AGAIN, "the system does not answer for other hosts either"
-                )
-            question = self._questions[host] = _Question(host)
-            self._asking += 1
+        mine: Optional[_Question] = None
         try:
+            with self._lock:
+                question = self._questions.get(host)
+                may_ask = len(self._asking) < self._most
+                if question is not None:
+                    age = time.monotonic() - question.begun
+                    if age <= self._patience or not may_ask:
+                        return question
+                if not may_ask:
+                    raise socket.gaierror(
+                        socket.EAI_AGAIN, "the system does not answer for other hosts either"
+                    )
+                mine = self._questions[host] = _Question(host)
+                self._asking.add(mine)
             threading.Thread(
-                target=self._ask, args=(question,), name=f"uun_iot address of {host}", daemon=True
+                target=self._ask, args=(mine,), name=f"uun_iot address of {host}", daemon=True
             ).start()
-        except RuntimeError:  # no thread can be started: better late than never
-            self._ask(question)
-        return question
+        except RuntimeError:
+            if mine is None:
+                raise
+            self._ask(mine)  # no thread can be started: better late than never
+        except BaseException:  # a signal handler's, perhaps before the thread has begun
+            if mine is not None:
+                self._forget(mine)
+                mine.error = socket.gaierror(socket.EAI_AGAIN, "nobody was asked")
+                mine.answered.set()
+            raise
+        return mine
 
     def _ask(self, question: _Question) -> None:
         try:
             question.ask()
         finally:
-            with self._lock:
-                self._asking -= 1
-                if self._questions.get(question.host) is question:
-                    del self._questions[question.host]
+            self._forget(question)
+
+    def _forget(self, question: _Question) -> None:
+        with self._lock:
+            self._asking.discard(question)
+            if self._questions.get(question.host) is question:
+                del self._questions[question.host]
 
 
 def _numeric(sockaddr: Any) -> str:

@@ -72,7 +72,7 @@ class Token:
         self._transport = transport
         self._redact = redact
         self._clock = clock
-        self._lock = threading.Lock()  # of whoever obtains a token
+        self._lock = threading.RLock()  # of whoever obtains a token; such a lock knows whose it is
         self._state = threading.Lock()  # of changes below, held for no time; taken after `_lock`
         self._obtaining: Optional[int] = None  # the thread that has the lock
         self._held: Optional[Held] = None
@@ -93,7 +93,7 @@ class Token:
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: another thread that obtains a token is not there."""
-        self._lock, self._state = threading.Lock(), threading.Lock()
+        self._lock, self._state = threading.RLock(), threading.Lock()
         if self._obtaining == threading.get_ident():
             self._lock.acquire()  # fn_token_request forked
         else:
@@ -142,10 +142,11 @@ class Token:
             if not self._is_time(stage, early):
                 return held, False
             if stage < Stage.DEAD:
-                if not self._lock.acquire(blocking=False):
-                    return held, False  # another thread refreshes it; until then this one serves
-                with self._owned():
-                    return self._ensure_locked(deadline, early)
+                if self._obtaining == threading.get_ident():
+                    return held, False  # fn_token_request calls
+                with self._owned(0.0) as is_ours:
+                    # or another thread refreshes it; until then this one serves
+                    return self._ensure_locked(deadline, early) if is_ours else (held, False)
         with self._turn(deadline):
             return self._ensure_locked(deadline, early)
 
@@ -237,20 +238,30 @@ class Token:
                 "fn_token_request used the client that waits for its token; let it send by itself"
             )
         left = self._time_left(deadline)
-        if not self._lock.acquire(timeout=min(left, threading.TIMEOUT_MAX)):
-            why = "while the gateway stops" if self._transport.is_stopping else "in time"
-            raise TokenError(f"no token {why}: another thread still waits for one")
-        with self._owned():
+        with self._owned(min(left, threading.TIMEOUT_MAX)) as is_ours:
+            if not is_ours:
+                why = "while the gateway stops" if self._transport.is_stopping else "in time"
+                raise TokenError(f"no token {why}: another thread still waits for one")
             yield
 
     @contextmanager
-    def _owned(self) -> Iterator[None]:
-        self._obtaining = threading.get_ident()
+    def _owned(self, seconds: float) -> Iterator[bool]:
+        """Hold the lock within the block, if it comes in time."""
+        me = threading.get_ident()
         try:
-            yield
+            is_ours = self._lock.acquire(timeout=seconds)
+            if is_ours:
+                self._obtaining = me
+            yield is_ours
         finally:
-            self._obtaining = None
-            self._lock.release()
+            if self._obtaining == me:
+                self._obtaining = None
+            # also if it is not: a signal handler may have raised before that was noted; and
+            # without a call before it, since they run after calls
+            try:
+                self._lock.release()
+            except RuntimeError:
+                pass
 
     def _time_left(self, deadline: Optional[Deadline]) -> float:
         try:

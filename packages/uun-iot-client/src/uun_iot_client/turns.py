@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from typing import Callable, Iterator, Optional, Set
+from typing import Callable, Iterator, List, Optional, Set
 
 try:
     import fcntl
@@ -53,11 +53,12 @@ def turn(path: str, seconds: float, pause: Callable[[float], None]) -> Iterator[
     """
     lock = _lock_of(path)
     ends = time.monotonic() + seconds
-    fd: Optional[int] = None
+    opened: List[int] = []
     try:
         while True:
             try:
-                fd = None if lock is None else _try(lock)
+                if lock is not None:
+                    _try(lock, opened)
                 break
             except BlockingIOError:
                 left = ends - time.monotonic()
@@ -67,12 +68,15 @@ def turn(path: str, seconds: float, pause: Callable[[float], None]) -> Iterator[
                 pause(min(_POLL, left))
         yield True
     finally:
-        if fd is not None:
-            # removed before it is let go: whoever waits for it notices, and makes a new one
-            with contextlib.suppress(OSError):
-                os.unlink(str(lock))
-            _held.discard(fd)
-            os.close(fd)
+        for fd in opened:
+            try:
+                # removed before it is let go: whoever waits for it notices, and makes a new one
+                if fd in _held:
+                    with contextlib.suppress(OSError):
+                        os.unlink(str(lock))
+                _held.discard(fd)
+            finally:
+                os.close(fd)
 
 
 def _lock_of(path: str) -> Optional[str]:
@@ -87,29 +91,35 @@ def _lock_of(path: str) -> Optional[str]:
     return os.path.join(directory, f".{name}.lock")
 
 
-def _try(lock: str) -> Optional[int]:
-    """Return the descriptor of the lock; None where there can be none.
+def _try(lock: str, opened: List[int]) -> None:
+    """Take the lock, unless there can be none.
+
+    Args:
+        lock: its path.
+        opened: gets its descriptor, before it is locked: whatever is raised then, by a signal
+            handler perhaps, the caller closes it.
 
     Raises:
         BlockingIOError: another has it.
     """
     while True:
         try:
-            fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+            opened.append(os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600))
         except (OSError, ValueError):  # a path may hold what no path can
-            return None
+            return
+        fd = opened[-1]
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(lock), os.fstat(fd)):
                 _watch_forks()
                 _held.add(fd)
-                return fd
+                return
         except FileNotFoundError:
             pass  # it was removed by the one before, who let go of it just now
         except BlockingIOError:
-            os.close(fd)
+            os.close(opened.pop())
             raise
         except OSError:
-            os.close(fd)
-            return None
-        os.close(fd)
+            os.close(opened.pop())
+            return
+        os.close(opened.pop())
