@@ -150,7 +150,7 @@ def test_a_power_cut_between_any_two_steps_of_an_update_leaves_one_of_the_two(
             good = json.loads((directory / "config.json.good").read_text())
             assert good["gateway"]["place"] == "roof"
             trial = json.loads((directory / "config.json.update").read_text())["trial"]
-            assert trial["unclean"] == 1
+            assert len(trial["ends"]) == 1
     assert places == sorted(places, reverse=True)  # roof, …, roof, cellar, …: one moment
     assert places[0] == "roof"
     assert os.listdir(tmp_path / "all") and len(places) == steps

@@ -8,11 +8,11 @@ import logging
 import os
 import stat
 from pathlib import Path
-from typing import Any, Dict
+from typing import Any, Dict, List
 
 import pytest
 
-from tests.core.helpers import COMMAND, Updated, messages
+from tests.core.helpers import COMMAND, Updated, Uuapp, messages
 from tests.support.processes import Child
 from uun_iot_core import ConfigError, Gateway, ManualClock
 from uun_iot_core.rollback import Trial
@@ -30,6 +30,11 @@ def files(path: Path) -> Dict[str, Any]:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600
             found[name] = json.loads(file.read_text())
     return found
+
+
+def unclean_ends(path: Path) -> int:
+    """Return how many processes have ended badly with what is on trial."""
+    return len(files(path)["update"]["trial"]["ends"])
 
 
 def another_process(path: Path) -> None:
@@ -71,6 +76,64 @@ def test_the_last_good_one_stays_while_the_next_is_on_trial(tmp_path: Path) -> N
         assert (tmp_path / "config.json.good").read_bytes() == proven
 
 
+class Life:
+    """A process with the configuration of another, after that has ended; on a clock of its own.
+
+    Args:
+        updated: the first process.
+        wall: what the wall clock says at its start.
+    """
+
+    def __init__(self, updated: Updated, wall: float) -> None:
+        another_process(updated.path)
+        self.clock = ManualClock(wall)
+        self.uuapp = Uuapp()
+        self.gateway = Gateway(
+            str(updated.path), clock=self.clock, client=lambda config: self.uuapp
+        )
+        self.gateway.start()
+
+    def take(self, reply: Dict[str, Any]) -> Any:
+        """Let the uuApp want this, and return the place that the gateway then has."""
+        self.uuapp.reply = reply
+        self.clock.advance(10)
+        return self.gateway.config["gateway"]["place"]
+
+
+def test_a_new_bad_one_at_each_start_does_not_defeat_the_way_back(tmp_path: Path) -> None:
+    updated = updated_and_killed(tmp_path)
+    before = (tmp_path / "config.json.good").read_bytes()
+    lives: List[Life] = []
+    for place in ("attic", "yard"):
+        lives.append(Life(updated, updated.clock.time() + 20 * len(lives)))
+        assert lives[-1].take({**BAD, "place": place}) == place
+    lives.append(Life(updated, updated.clock.time() + 60))
+    assert updated.path.read_bytes() == before
+    for place in ("cellar", "attic", "yard"):  # all three led there
+        assert lives[-1].take({**BAD, "place": place}) == "roof"
+    assert lives[-1].take({**BAD, "place": "garden"}) == "garden"
+    for gateway in (updated.gateway, *(one.gateway for one in lives)):
+        gateway.stop()
+
+
+def test_an_end_before_ten_minutes_without_one_does_not_count_for_the_next_update(
+    tmp_path: Path,
+) -> None:
+    """A server that changes something every minute lets no trial end; a rare power cut is none."""
+    updated = updated_and_killed(tmp_path)
+    lives: List[Life] = []
+    for number in range(5):
+        lives.append(Life(updated, updated.clock.time() + number * 1000))
+        assert unclean_ends(updated.path) == 1
+        for minute in range(12):
+            assert lives[-1].take({**BAD, "place": [number, minute]}) == [number, minute]
+            assert unclean_ends(updated.path) == (1 if minute < 10 else 0)
+            lives[-1].clock.advance(50)
+        assert len(files(updated.path)["update"]["trial"]["configs"]) == 2  # not all there were
+    for gateway in (updated.gateway, *(one.gateway for one in lives)):
+        gateway.stop()
+
+
 def test_the_trial_ends_after_ten_minutes(tmp_path: Path) -> None:
     with Updated(tmp_path, {"place": "roof"}) as updated:
         updated.ask(BAD)
@@ -94,7 +157,7 @@ def test_a_clean_stop_does_not_count(tmp_path: Path) -> None:
         with Gateway(str(updated.path), clock=updated.clock) as gateway:
             assert gateway.config["gateway"] == BAD
         trial = files(updated.path)["update"]["trial"]
-        assert (trial["unclean"], trial["process"]) == (0, None)
+        assert (trial["ends"], trial["process"]) == ([], None)
 
 
 def test_one_that_is_looked_at_and_not_started_does_not_count(tmp_path: Path) -> None:
@@ -102,7 +165,7 @@ def test_one_that_is_looked_at_and_not_started_does_not_count(tmp_path: Path) ->
         updated.ask(BAD)
     for _ in range(5):
         assert Gateway(str(updated.path), clock=updated.clock).config["gateway"] == BAD
-    assert files(updated.path)["update"]["trial"]["unclean"] == 0
+    assert unclean_ends(updated.path) == 0
 
 
 @pytest.mark.parametrize(
@@ -119,7 +182,7 @@ def test_an_error_that_leaves_the_block_is_an_unclean_end(
     if unclean:
         another_process(updated.path)
     Trial(str(updated.path), updated.clock).open()
-    assert files(updated.path)["update"]["trial"]["unclean"] == unclean
+    assert unclean_ends(updated.path) == unclean
 
 
 def test_a_gateway_looked_at_beside_one_that_runs_changes_nothing(tmp_path: Path) -> None:
@@ -144,7 +207,7 @@ def test_three_unclean_ends_lead_back_and_the_same_reply_is_not_taken_again(
     for unclean in (1, 2):
         another_process(updated.path)
         Trial(str(updated.path), updated.clock).open()
-        assert files(updated.path)["update"]["trial"]["unclean"] == unclean
+        assert unclean_ends(updated.path) == unclean
         assert updated.saved == BAD
     another_process(updated.path)
     caplog.clear()
@@ -177,7 +240,7 @@ def test_after_ten_minutes_unclean_ends_do_not_count(tmp_path: Path) -> None:
     another_process(updated.path)
     trial = Trial(str(updated.path), ManualClock(wall=updated.clock.time() + 20))
     known = json.loads((tmp_path / "config.json.update").read_text())
-    known["trial"]["unclean"] = 1
+    del known["trial"]["ends"][1:]
     (tmp_path / "config.json.update").write_text(json.dumps(known))
     trial = Trial(str(updated.path), ManualClock(wall=updated.clock.time() + 20))
     trial.open()

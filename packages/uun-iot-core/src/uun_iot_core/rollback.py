@@ -6,7 +6,7 @@ Two files stand beside the configuration, both for their owner alone:
     the configuration before the update, a plain copy to go back to
 ``config.json.update``
     what is known of the update: which content of the file is on trial and which reply it came
-    from, how often a process has ended without a clean stop, which replies are not taken again
+    from, with which of them a process has ended without a clean stop, which are not taken again
 
 They are written before the configuration is replaced, and the trial counts only while the
 configuration has the very content that is on trial. So a power cut between any two steps
@@ -103,16 +103,15 @@ class Trial:
                 return self._path
             trial = self._trial
             if trial["process"] is not None and not lives(trial["process"]):
-                trial["unclean"] += 1
-                trial["process"] = None
+                self._note_end()
                 logger.info(
                     "%s: the process ended without a clean stop after an update, for the %d. "
                     "time; at the %d. the update is rolled back",
                     self._path,
-                    trial["unclean"],
+                    len(trial["ends"]),
                     UNCLEAN_ENDS,
                 )
-            if trial["unclean"] >= UNCLEAN_ENDS:
+            if len(trial["ends"]) >= UNCLEAN_ENDS:
                 return self._roll_back()
             if self._elapsed() >= TRIAL_SECONDS:
                 self._pass()
@@ -122,13 +121,22 @@ class Trial:
 
     def _on_trial(self) -> bool:
         """Return whether the trial is about the present content of the file."""
-        if not self._trial:
-            return False
+        return bool(self._trial) and self._present() in self._trial["configs"]
+
+    def _present(self) -> str:
+        """Return the digest of the file; "" where it cannot be read."""
         try:
             with open(self._path, "rb") as file:
-                return _digest(file.read()) in self._trial["configs"]
+                return _digest(file.read())
         except OSError:
-            return False
+            return ""
+
+    def _note_end(self) -> None:
+        """Note that a process has ended without a clean stop, and with which reply."""
+        trial = self._trial
+        trial["process"] = None
+        trial["ends"].append(trial["configs"][self._present()])
+        trial["last_end"] = list(moment(self._clock))
 
     def _elapsed(self) -> float:
         """Return for how long the trial has been going on; it begins anew with a new boot."""
@@ -172,9 +180,8 @@ class Trial:
     def failed(self) -> None:
         """Note that the gateway could not be made."""
         with self._lock:
-            if self._trial.get("process") == self._holder:
-                self._trial["unclean"] += 1
-                self._trial["process"] = None
+            if self._trial.get("process") == self._holder and self._on_trial():
+                self._note_end()
                 write_quietly(self._state, self._known)
 
     def _watch(self) -> None:
@@ -217,18 +224,27 @@ class Trial:
         """
         with self._lock:
             configs = {_digest(text): _digest(reply)}
+            ends: List[str] = []
+            boot, now = moment(self._clock)
+            last_end = [boot, now]
             good_was_there = os.path.exists(self._good)
             try:
                 if self._on_trial():  # which is not known to be good: the one before stays
-                    configs = {**self._trial["configs"], **configs}
+                    present = self._present()
+                    configs[present] = self._trial["configs"][present]
+                    # else a server that hands out a new one at each start would go on for ever;
+                    # but a gateway that has lived with it for ten minutes has stood that
+                    last_end = self._trial["last_end"]
+                    if last_end[0] != boot or now - last_end[1] < TRIAL_SECONDS:
+                        ends = self._trial["ends"]
                 else:
                     atomic_write(self._good, self._content(before), FILE_MODE)
-                boot, now = moment(self._clock)
                 trial = {
                     "configs": configs,
                     "boot": boot,
                     "since": now,
-                    "unclean": 0,
+                    "ends": ends,
+                    "last_end": last_end,
                     "process": self._holder,
                 }
                 previous, self._known = self._known, {**self._known, "trial": trial}
@@ -302,7 +318,7 @@ class Trial:
             self._mark()
             return self._path
         self.rolled_back = True
-        replies = {one for one in self._trial["configs"].values() if isinstance(one, str)}
+        replies = set(self._trial["ends"])
         kept = [one for one in self.rejected if one not in replies]
         # remembered first: a power cut behind it repeats the roll-back, and forgets nothing
         self._known["rejected"] = [*kept, *sorted(replies)][-REMEMBERED:]

@@ -32,16 +32,17 @@ def read(path: str) -> Dict[str, Any]:
         if trial is not None:
             # whatever else is in the file, it must not keep the gateway from starting
             known["trial"] = {
-                "configs": dict(trial["configs"]),
+                "configs": {str(one): str(reply) for one, reply in trial["configs"].items()},
                 "boot": str(trial["boot"]),
                 "since": float(trial["since"]),
-                "unclean": int(trial["unclean"]),
+                "ends": [str(reply) for reply in trial["ends"]],
+                "last_end": [str(trial["last_end"][0]), float(trial["last_end"][1])],
                 "process": None if trial["process"] is None else str(trial["process"]),
             }
         return known
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, RecursionError):
         logger.warning("%s cannot be read; it counts for nothing", path)
         return {}
 
