@@ -53,7 +53,8 @@ DISTRIBUTIONS = (
         "uun-iot",
         ("uun-iot-core", "uun-iot-client", "uun-iot-storage"),
         "tests/iot",
-        test_tools=("psutil",),
+        # what the extras bring, and a driver for the browser that looks at the console
+        test_tools=("psutil", "starlette", "uvicorn", "selenium", "tomli"),
         third_party=True,
     ),
 )

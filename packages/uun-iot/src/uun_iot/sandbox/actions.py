@@ -6,13 +6,13 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
 from .certificates import CERTIFICATE_KINDS
-from .durations import parse_duration, show_duration
+from .durations import parse_duration
 from .faults import FAULT_KINDS, Fault
 
 if TYPE_CHECKING:
     from .server import Sandbox
 
-__all__ = ["ACTIONS", "Action", "parse_action", "parse_flag"]
+__all__ = ["ACTIONS", "AT_ONCE", "Action", "parse_action", "parse_flag"]
 
 Undo = Callable[[], object]
 
@@ -21,8 +21,11 @@ _AT_ONCE: Dict[str, Tuple[str, Callable[[Any], object]]] = {
     "drop_connections": ("connections are dropped", lambda sandbox: sandbox.drop_connections()),
     "expire_tokens": ("tokens expire", lambda sandbox: sandbox.expire_tokens()),
     "revoke_tokens": ("tokens are revoked", lambda sandbox: sandbox.revoke_tokens()),
+    "restore": ("an outage ends", lambda sandbox: sandbox.restore()),
     "clear": ("everything is well again", lambda sandbox: sandbox.clear()),
 }
+AT_ONCE = tuple(_AT_ONCE)
+
 #: arguments of `Fault` that a script may give
 _ARGUMENTS: Dict[str, Tuple[type, ...]] = {
     "command": (str,),
@@ -41,7 +44,7 @@ _ARGUMENTS: Dict[str, Tuple[type, ...]] = {
 }
 
 #: the keys that say what an action does; one of them in each
-ACTIONS = ("status", "delay", "fault", "outage", "certificate", "configuration", *_AT_ONCE)
+ACTIONS = ("status", "delay", "fault", "outage", "certificate", "configuration", *AT_ONCE)
 
 
 class Action:
@@ -68,7 +71,7 @@ def parse_action(table: Mapping[str, Any]) -> Action:
     """Return the action that a table describes.
 
     >>> parse_action({"status": 503, "retry_after": 5}).text
-    'status 503, retry_after 5'
+    'status 503'
 
     Args:
         table: one of the keys in `ACTIONS`, and arguments of `Fault` where it makes one.
@@ -109,9 +112,9 @@ def parse_flag(text: str) -> Action:
     """Return the action that the text of a command line's flag describes.
 
     >>> parse_flag("status=503,times=2").text
-    'status 503, times 2'
+    'status 503 2 times'
     >>> parse_flag("drop").text
-    'fault drop'
+    'drop'
 
     Args:
         text: ``key=value`` pairs with commas between, the first of which may be the name
@@ -156,12 +159,7 @@ def _fault_action(kind: str, value: Any, rest: Mapping[str, Any]) -> Action:
         added = sandbox.faults.add(dataclasses.replace(fault))
         return lambda: sandbox.faults.remove(added)
 
-    shown = [f"{kind} {show_duration(fault.seconds) if kind == 'delay' else value}"]
-    shown += [
-        f"{key} {value if isinstance(value, (str, int, float)) else '…'}"
-        for key, value in rest.items()
-    ]
-    return Action(", ".join(shown), apply)
+    return Action(fault.text, apply)
 
 
 def parse_fault(kind: str, value: Any, rest: Mapping[str, Any]) -> Fault:

@@ -152,6 +152,24 @@ class Fault:
         """Whether there is no answer at all."""
         return self.kind in ("drop", "reset")
 
+    @property
+    def text(self) -> str:
+        """A few words that say what it is, without bodies and headers."""
+        words = [self.kind]
+        if self.stage == "answer" and self.status is not None:
+            words.append(str(self.status))
+        if self.kind in ("delay", "slow"):
+            words.append(f"{self.seconds:g} s")
+        if self.kind == "refuse_grant":
+            words.append(self.code)
+        if self.processed:
+            words.append("after processing")
+        if self.command is not None:
+            words.append(f"for {self.command}")
+        if self.times is not None:
+            words.append(f"{self.times} times")
+        return " ".join(words)
+
     def answer(self) -> Reply:
         """Return the answer of a fault of the stage ``answer``."""
         if self.kind == "refuse_grant":

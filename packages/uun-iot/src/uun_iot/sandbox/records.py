@@ -52,6 +52,11 @@ class Request:
     identity: Optional[str] = None
     address: str = ""
 
+    @property
+    def answered(self) -> bool:
+        """Whether it was processed, and a whole answer that says so went out."""
+        return self.processed and self.status == 200 and "half" not in self.faults
+
 
 class Records:
     """What arrived, in order, with counters; safe under threads.

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
-from .actions import Action, parse_action
+from .actions import AT_ONCE, Action, parse_action
 from .durations import parse_duration, show_duration
 from .extra import REMEDY
 
@@ -147,12 +147,9 @@ def _step(place: str, table: Dict[str, Any]) -> Step:
         raise ScriptError(f"{place}: {key + ': ' if key else ''}{exc}") from None
     if lasting is not None and not lasting > 0:
         raise ScriptError(f"{place}: for: expected more than 0 s; leave it out for no end")
-    if lasting is not None and any(name in rest for name in _NO_END):
+    if lasting is not None and any(name in rest for name in AT_ONCE):
         raise ScriptError(f"{place}: for: what happens at once has no end; leave it out")
     return Step(at, None if lasting is None else at + lasting, action)
-
-
-_NO_END = ("drop_connections", "expire_tokens", "revoke_tokens", "clear")
 
 
 def _check_overlaps(places: List[str], steps: List[Step]) -> None:

@@ -102,7 +102,7 @@ class Sandbox(Arrivals):
         self._certificates = Certificates(self.names, directory)
         self.certificate = "valid"
         self.faults = Faults(waits=not isinstance(clock, ManualClock))
-        self.faults.on_change = self._tell
+        self.faults.on_change = self.notify
         self.records = Records(limit)
         self.tokens = Tokens(token_lifetime, self._now)
         self.uuapp = UuApp(self.tokens, Identity.kept(directory, gateways))
@@ -248,7 +248,7 @@ class Sandbox(Arrivals):
         """
         self._published.set(configuration)
         self.uuapp.publish(configuration)
-        self._tell()
+        self.notify()
 
     @property
     def published(self) -> Dict[str, Any]:
@@ -292,7 +292,7 @@ class Sandbox(Arrivals):
             self._running().refuse()
             self.drop_connections()
             self._connections.join()
-        self._tell()
+        self.notify()
 
     def restore(self) -> None:
         """Come back after an outage, on the same port; nothing happens without one.
@@ -302,7 +302,7 @@ class Sandbox(Arrivals):
         """
         with self._switch:
             self._running().accept()
-        self._tell()
+        self.notify()
 
     @property
     def down(self) -> bool:
@@ -332,7 +332,7 @@ class Sandbox(Arrivals):
         """
         self._certificates.context(kind)
         self.certificate = kind
-        self._tell()
+        self.notify()
 
     # -- scripts
 
@@ -377,7 +377,8 @@ class Sandbox(Arrivals):
             self._now,
         )
 
-    def _tell(self) -> None:
+    def notify(self) -> None:
+        """Call `on_change`, after something was changed behind the sandbox's back."""
         if self.on_change is not None:
             self.on_change()
 

@@ -56,6 +56,7 @@ class Timeline:
 
     def __init__(self, script: Script, sandbox: Sandbox) -> None:
         self.script = script
+        self._sandbox = sandbox
         self._clock = sandbox.clock
         self._moments = _plan(script, sandbox)
         self._next = 0
@@ -114,6 +115,7 @@ class Timeline:
                 logger.exception("%s: failed: %s", self.script.name, moment.text)
             else:
                 logger.info("%s: %s", self.script.name, moment.text)
+            self._sandbox.notify()
 
     def _wait(self, seconds: float) -> None:
         with self._lock:

@@ -1,0 +1,495 @@
+// The console: what the sandbox tells over server-sent events is drawn, what is clicked is asked for.
+
+import { activity, short, sparkline } from "./charts.js";
+
+const KEPT = 500; // requests in the page
+const POINTS = 240; // of a chart
+const WINDOW = 300; // seconds of activity
+
+const $ = (id) => document.getElementById(id);
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value !== undefined && value !== false) made.setAttribute(key, value);
+  }
+  made.append(...children.filter((child) => child !== null));
+  return made;
+}
+
+function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+// -- asking
+
+async function ask(method, path, body, type = "application/json") {
+  const reply = await fetch(`api/${path}`, {
+    method,
+    body,
+    headers: body === undefined ? {} : { "Content-Type": type },
+  });
+  const data = await reply.json().catch(() => ({}));
+  if (!reply.ok && !data.problems) throw new Error(data.error ?? `the console answered ${reply.status}`);
+  return data;
+}
+
+let toastTimer = 0;
+function complain(error) {
+  const toast = $("toast");
+  toast.textContent = `That did not work: ${error.message}`;
+  toast.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { toast.hidden = true; }, 6000);
+}
+
+// -- time: the sandbox's clock, which may be another than the browser's
+
+let offset = 0;
+const now = () => Date.now() / 1000 + offset;
+
+function ago(time) {
+  const seconds = Math.max(0, now() - time);
+  if (seconds < 1.5) return "just now";
+  return `${lasting(seconds)} ago`;
+}
+
+// The two largest units, no more.
+function lasting(seconds, units = 2) {
+  let left = Math.round(seconds);
+  const parts = [];
+  for (const [size, unit] of [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]]) {
+    const count = Math.floor(left / size);
+    left -= count * size;
+    if (count) parts.push(`${count} ${unit}`);
+    else if (parts.length) break;
+  }
+  return parts.slice(0, units).join(" ") || "0 s";
+}
+
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
+const number = new Intl.NumberFormat();
+
+// -- state
+
+let state = null;
+let stateAt = 0;
+
+function drawState() {
+  setText($("address"), `https://${state.address}`);
+  for (const [name, count] of Object.entries(state.counts)) {
+    const node = $(`count-${name}`);
+    if (node) setText(node, number.format(count));
+  }
+  $("count-missing").classList.toggle("alarm", state.counts.missing > 0);
+  $("count-duplicated").classList.toggle("warn", state.counts.duplicated > 0);
+  drawPill();
+  for (const input of document.querySelectorAll("[data-switch]")) {
+    if (!input.disabled) input.checked = state.switches[input.dataset.switch];
+  }
+  drawOthers(state.faults.filter((fault) => !fault.switch));
+  $("clear").hidden = !(state.down || state.faults.length || state.certificate !== "valid");
+  drawScript();
+  drawGateways();
+  takeConfiguration(state.configuration);
+}
+
+function drawOthers(others) {
+  const list = $("others"), shown = JSON.stringify(others);
+  if (list.dataset.shown === shown) return; // what is clicked or focused must not be made anew
+  list.dataset.shown = shown;
+  list.replaceChildren(...others.map((fault) => {
+    const remove = element("button", { type: "button", "aria-label": `Remove the fault ${fault.text}` }, "Remove");
+    remove.addEventListener("click", () => ask("DELETE", `faults/${fault.id}`).catch(complain));
+    return element("li", {}, element("span", {}, fault.text), remove);
+  }));
+}
+
+function drawPill() {
+  const pill = $("pill");
+  let kind = "up", text = "Up";
+  if (source.readyState !== EventSource.OPEN) [kind, text] = ["away", "Console away"];
+  else if (state?.down) [kind, text] = ["down", "Outage"];
+  else if (state && (state.faults.length || state.certificate !== "valid")) {
+    const count = state.faults.length + (state.certificate === "valid" ? 0 : 1);
+    [kind, text] = ["faults", count === 1 ? "1 fault in force" : `${count} faults in force`];
+  }
+  if (pill.dataset.state !== kind) pill.dataset.state = kind;
+  setText(pill, text);
+}
+
+function drawScript() {
+  const script = state.script;
+  $("script").hidden = !script;
+  if (!script) return;
+  const passed = performance.now() / 1000 - stateAt;
+  setText($("script-title"), script.title || script.name);
+  $("script-progress").value = script.done ? 1 : Math.min(1, (script.seconds + passed) / (script.length || 1));
+  const next = script.next.map(([seconds, text]) => [Math.max(0, seconds - passed), text]);
+  $("script-next").replaceChildren(...(script.done
+    ? [element("li", {}, element("span", {}, "done"), element("span", {}, "nothing more is to come"))]
+    : next.map(([seconds, text]) => element("li", {}, element("span", {}, `in ${lasting(seconds)}`), element("span", {}, text)))));
+}
+
+// -- gateways and figures
+
+const series = new Map(); // gateway -> Map of "command name" -> {command, name, points}
+const TITLES = { cpuUsage: "Processor", ramUsage: "Memory" };
+const UNITS = { cpuUsage: " %", ramUsage: " %" };
+
+function takeFigures(all) {
+  for (const { gateway, command, name, points } of all) {
+    if (!series.has(gateway)) series.set(gateway, new Map());
+    const own = series.get(gateway), key = `${command}\n${name}`;
+    if (!own.has(key)) own.set(key, { command, name, points: [] });
+    const one = own.get(key);
+    one.points = one.points.concat(points).slice(-POINTS);
+    one.points.sort((a, b) => a[0] - b[0]); // a backlog comes late
+  }
+}
+
+function drawGateways() {
+  $("no-gateways").hidden = state.gateways.length > 0;
+  const root = $("gateways");
+  for (const gateway of state.gateways) {
+    const id = `gateway-${gateway.identity}`;
+    let node = document.getElementById(id);
+    if (!node) {
+      node = element("article", { id, class: "gateway", "aria-label": `Gateway ${gateway.identity}` },
+        element("header", {}, element("h3", {}, gateway.identity), element("p", { class: "beat" })),
+        element("p", { class: "facts" }), element("div", { class: "groups" }));
+      root.append(node);
+    }
+    drawBeat(node, gateway);
+    setText(node.querySelector(".facts"), facts(gateway));
+    drawCharts(node.querySelector(".groups"), series.get(gateway.identity));
+  }
+}
+
+function drawBeat(node, gateway) {
+  const beat = node.querySelector(".beat");
+  const never = gateway.heartbeat_time === null;
+  setText(beat, never ? `no heartbeat yet · last request ${ago(gateway.last)}` : `heartbeat ${ago(gateway.heartbeat_time)}`);
+}
+
+function facts(gateway) {
+  const beat = gateway.heartbeat ?? {};
+  const boot = Date.parse(beat.bootTimestamp);
+  const counts = Object.entries(beat)
+    .filter(([name, value]) => typeof value === "number" && !(name in TITLES))
+    .map(([name, value]) => `${name} ${number.format(value)}`);
+  return [
+    gateway.address,
+    gateway.agent.split(" ")[0],
+    `${number.format(gateway.requests)} requests`,
+    Number.isFinite(boot) ? `up ${lasting(now() - boot / 1000)}` : "",
+    ...counts,
+  ].filter(Boolean).join(" · ");
+}
+
+function drawCharts(root, own) {
+  if (!own) return;
+  for (const [key, one] of own) {
+    const id = `${root.parentNode.id}-${key.replace(/\W+/g, "-")}`;
+    let node = document.getElementById(id);
+    const last = one.points[one.points.length - 1];
+    if (!node) {
+      node = element("figure", { id, class: "chart" },
+        element("header", {}, element("span", { class: "name" }, TITLES[one.name] ?? one.name), element("span", { class: "value" })),
+        element("div", { class: "plot" }), element("div", { class: "range" }, element("span"), element("span")));
+      node.querySelector(".name").title = one.name;
+      group(root, one).append(node);
+    } else if (node.drawn === last && node.count === one.points.length) continue;
+    node.drawn = last;
+    node.count = one.points.length;
+    const unit = UNITS[one.name] ?? "";
+    setText(node.querySelector(".value"), short(last[1]) + unit);
+    node.querySelector(".plot").replaceChildren(sparkline(one.points, unit ? [0, 10] : null));
+    const [left, right] = node.querySelectorAll(".range span");
+    setText(left, range(one.points.map((point) => point[1])));
+    setText(right, lasting(last[0] - one.points[0][0], 1));
+  }
+}
+
+// The charts of one command stand together, those of heartbeats first.
+function group(root, { command, name }) {
+  const title = name in TITLES ? "Heartbeat" : command;
+  let made = [...root.children].find((child) => child.dataset.title === title);
+  if (!made) {
+    made = element("section", { class: "group", "data-title": title, "aria-label": title }, element("h4", {}, title), element("div", { class: "charts" }));
+    if (title === "Heartbeat") root.prepend(made);
+    else root.append(made);
+  }
+  return made.lastChild;
+}
+
+function range(values) {
+  const low = Math.min(...values), high = Math.max(...values);
+  if (low === high) return "steady";
+  if (short(low) === short(high)) return `± ${short((high - low) / 2)}`;
+  return `${short(low)} – ${short(high)}`;
+}
+
+// -- activity
+
+let buckets = new Map();
+
+function takeActivity(all) {
+  for (const bucket of all) buckets.set(bucket[0], bucket);
+  const oldest = now() - 2 * WINDOW;
+  for (const second of buckets.keys()) if (second < oldest) buckets.delete(second);
+}
+
+function drawActivity() {
+  const slices = window.innerWidth < 600 ? 50 : 100;
+  $("activity").replaceChildren(activity(buckets.values(), state.spans, now(), WINDOW, slices));
+}
+
+// -- requests
+
+const requests = []; // the latest first: {data, node}
+let paused = false;
+let waiting = [];
+const filter = { words: [], failed: false };
+
+const failed = (data) => !data.answered;
+
+function matches(data) {
+  if (filter.failed && !failed(data)) return false;
+  if (!filter.words.length) return true;
+  const text = `${data.method} ${data.command} ${data.status ?? "none"} ${data.identity ?? ""} ${data.faults.join(" ")} ${data.body}`.toLowerCase();
+  return filter.words.every((word) => text.includes(word));
+}
+
+function row(data) {
+  const tags = element("span", { class: "tags" }, ...data.faults.map((fault) => element("span", { class: "tag" }, fault)));
+  const summary = element("summary", {},
+    element("time", { datetime: new Date(data.time * 1000).toISOString() }, clock.format(data.time * 1000)),
+    element("span", { class: "status", title: data.status === null ? "There was no answer" : "HTTP status of the answer" }, data.status === null ? "none" : String(data.status)),
+    element("span", { class: "command", title: data.command }, data.command),
+    element("span", { class: "preview" }, data.body === "{}" ? "" : data.body.slice(0, 240)), tags);
+  const details = element("details", { class: failed(data) ? "failed" : "" }, summary);
+  details.addEventListener("toggle", () => { if (details.open) unfold(details, data); });
+  return element("li", {}, details);
+}
+
+async function unfold(details, data) {
+  if (details.childElementCount > 1) return;
+  const detail = element("div", { class: "detail" }, element("p", { class: "hint" }, "Loading…"));
+  details.append(detail);
+  try {
+    const whole = await ask("GET", `requests/${data.number}`);
+    const list = element("dl");
+    const add = (name, text) => list.append(element("dt", {}, name), element("dd", {}, text));
+    add("Request", `${whole.method}, number ${whole.number}, on connection ${whole.connection} of ${whole.address}`);
+    add("Gateway", whole.identity ?? "not identified");
+    add("Outcome", whole.status === null ? (whole.processed ? "processed, but no answer was sent" : "not processed, no answer was sent")
+      : `${whole.status}, ${whole.processed ? "processed" : "not processed"}`);
+    for (const name of ["content-type", "user-agent"]) if (whole.headers[name]) add(name, whole.headers[name]);
+    const body = element("pre", { tabindex: "0", "aria-label": "Body" }, pretty(whole) || "no body was read");
+    detail.replaceChildren(list, body);
+  } catch (error) {
+    detail.replaceChildren(element("p", { class: "hint" }, error.message));
+  }
+}
+
+function pretty(whole) {
+  if (whole.cut) return `${whole.body}…`;
+  try { return JSON.stringify(JSON.parse(whole.body), null, 2); } catch { return whole.body; }
+}
+
+function takeRequests(all) {
+  if (paused) {
+    waiting = waiting.concat(all).slice(-KEPT);
+    setText($("pause"), waiting.length ? `Resume (${waiting.length})` : "Resume");
+    return;
+  }
+  const list = $("request-list");
+  const atTop = list.scrollTop < 4, height = list.scrollHeight;
+  const fragment = document.createDocumentFragment();
+  for (const data of [...all].reverse()) {
+    const node = row(data);
+    node.hidden = !matches(data);
+    fragment.append(node);
+  }
+  const fresh = [...fragment.children];
+  list.prepend(fragment);
+  requests.unshift(...[...all].reverse().map((data, index) => ({ data, node: fresh[index] })));
+  for (const { node } of requests.splice(KEPT)) node.remove();
+  if (!atTop) list.scrollTop += list.scrollHeight - height; // what is read stays where it is
+  tellEmpty();
+}
+
+function tellEmpty() {
+  const shown = requests.some(({ node }) => !node.hidden);
+  $("no-requests").hidden = shown;
+  $("request-list").hidden = !shown;
+  setText($("no-requests"), requests.length ? "No request of the latest matches." : "Nothing has arrived yet.");
+}
+
+function refilter() {
+  filter.words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
+  filter.failed = $("only-failed").checked;
+  for (const { data, node } of requests) node.hidden = !matches(data);
+  tellEmpty();
+}
+
+$("search").addEventListener("input", refilter);
+$("only-failed").addEventListener("change", refilter);
+$("pause").addEventListener("click", () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", String(paused));
+  setText($("pause"), paused ? "Resume" : "Pause");
+  if (!paused) takeRequests(waiting.splice(0));
+});
+
+// -- faults
+
+for (const input of document.querySelectorAll("[data-switch]")) {
+  input.addEventListener("change", async () => {
+    input.disabled = true; // until it is done: an outage waits for requests under way
+    try {
+      const { on } = await ask("PUT", `switches/${input.dataset.switch}`, JSON.stringify({ on: input.checked }));
+      input.checked = on;
+    } catch (error) {
+      input.checked = !input.checked;
+      complain(error);
+    }
+    const focused = document.activeElement === document.body;
+    input.disabled = false;
+    if (focused) input.focus({ preventScroll: true });
+  });
+}
+for (const button of document.querySelectorAll("[data-action]")) {
+  button.addEventListener("click", () => ask("POST", "actions", JSON.stringify({ [button.dataset.action]: true })).catch(complain));
+}
+$("clear").addEventListener("click", () => ask("DELETE", "faults").catch(complain));
+
+// -- configuration
+
+const editor = $("editor");
+let published = null; // as the sandbox has it
+let begun = null; // what the text was made from
+let found = [];
+let checkTimer = 0;
+
+const dirty = () => begun !== null && editor.value !== begun;
+
+function takeConfiguration(text) {
+  if (text === published) return;
+  const first = published === null;
+  published = text;
+  if (!dirty()) setEditor(text);
+  else if (!first) setText($("published"), "Another configuration was published meanwhile.");
+}
+
+function setEditor(text) {
+  begun = text;
+  editor.value = text;
+  showProblems([]);
+  drawEditor();
+}
+
+function drawEditor() {
+  const lines = editor.value.split("\n").length;
+  const at = new Map(found.map((problem) => [problem.line, problem.fatal]));
+  $("gutter").replaceChildren(...Array.from({ length: lines }, (_, index) => {
+    const line = index + 1;
+    return element("span", { class: at.has(line) ? (at.get(line) ? "at" : "at mild") : undefined }, String(line));
+  }));
+  $("gutter").scrollTop = editor.scrollTop;
+  const broken = found.some((problem) => problem.fatal);
+  $("editor-frame").classList.toggle("broken", broken);
+  editor.setAttribute("aria-invalid", String(broken));
+  $("revert").hidden = !dirty();
+  const publish = $("publish");
+  publish.disabled = !dirty() || broken;
+  publish.classList.toggle("anyway", found.length > 0 && !broken);
+  setText(publish, found.length && !broken ? "Publish anyway" : "Publish");
+}
+
+function showProblems(all) {
+  found = all;
+  $("problems").replaceChildren(...all.slice(0, 8).map((problem) => {
+    const button = element("button", { type: "button" }, element("b", {}, `Line ${problem.line}, column ${problem.column}: `), problem.message);
+    button.addEventListener("click", () => goTo(problem));
+    return element("li", { class: problem.fatal ? undefined : "mild" }, button);
+  }));
+  drawEditor();
+}
+
+function goTo({ line, column }) {
+  const lines = editor.value.split("\n");
+  const at = lines.slice(0, line - 1).reduce((sum, text) => sum + text.length + 1, 0) + column - 1;
+  editor.focus();
+  editor.setSelectionRange(at, Math.min(at + 1, editor.value.length));
+  editor.scrollTop = Math.max(0, (line - 4) * 20);
+}
+
+async function recheck() {
+  const text = editor.value;
+  try {
+    const { problems } = await ask("POST", "configuration/check", text);
+    if (text === editor.value) showProblems(problems);
+  } catch (error) { complain(error); }
+}
+
+editor.addEventListener("input", () => {
+  setText($("published"), "");
+  drawEditor();
+  clearTimeout(checkTimer);
+  checkTimer = setTimeout(recheck, 250);
+});
+editor.addEventListener("scroll", () => { $("gutter").scrollTop = editor.scrollTop; });
+new ResizeObserver(() => { $("gutter").style.height = `${editor.offsetHeight}px`; }).observe(editor);
+editor.addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && ["s", "Enter"].includes(event.key)) {
+    event.preventDefault();
+    if (!$("publish").disabled) publish();
+  }
+});
+$("revert").addEventListener("click", () => { setEditor(published); setText($("published"), ""); editor.focus(); });
+$("publish").addEventListener("click", publish);
+
+async function publish() {
+  clearTimeout(checkTimer);
+  const text = editor.value, anyway = $("publish").classList.contains("anyway") ? "?anyway" : "";
+  try {
+    const reply = await ask("PUT", `configuration${anyway}`, text);
+    if (text !== editor.value) return;
+    showProblems(reply.problems);
+    if (!reply.done) { setText($("published"), "Not published."); return; }
+    begun = text;
+    setText($("published"), `Published at ${clock.format(Date.now())}.`);
+    drawEditor();
+  } catch (error) { complain(error); }
+}
+
+// -- live
+
+const source = new EventSource("api/events");
+const on = (name, take) => source.addEventListener(name, (event) => take(JSON.parse(event.data)));
+
+source.addEventListener("open", () => { // after a break everything is told anew
+  requests.splice(0).forEach(({ node }) => node.remove());
+  waiting = [];
+  series.clear();
+  buckets = new Map();
+});
+source.addEventListener("error", drawPill);
+on("figures", takeFigures);
+on("requests", (all) => { if (all.length) takeRequests(all); });
+on("activity", takeActivity);
+on("state", (data) => {
+  state = data;
+  stateAt = performance.now() / 1000;
+  offset = data.now - Date.now() / 1000;
+  drawState();
+});
+setInterval(() => {
+  if (!state) return;
+  drawPill();
+  drawActivity();
+  if (state.script && !state.script.done) drawScript();
+  drawGateways();
+}, 1000);
