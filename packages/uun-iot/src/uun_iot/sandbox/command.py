@@ -1,0 +1,288 @@
+"""The command ``uun-iot sandbox``, also as ``python -m uun_iot.sandbox``."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+
+from uun_iot_core import atomic_write
+from uun_iot_core.wakeful import WakefulEvent
+
+from .actions import Action, parse_flag
+from .durations import parse_duration
+from .extra import missing_extra
+from .script import Script
+
+if TYPE_CHECKING:
+    from .server import Sandbox
+
+__all__ = ["add_arguments", "main"]
+
+_PORT = 8843
+_LOOPBACK = ("127.0.0.1", "localhost")
+#: what a gateway does that has no modules yet
+_GATEWAY: Dict[str, Any] = {"moduleTimers": {"heartbeat": 10, "config": 30}}
+
+
+class _Unusable(Exception):
+    """The sandbox cannot run so; the message is for the user.
+
+    Args:
+        message: one line.
+        status: exit status.
+    """
+
+    def __init__(self, message: str, status: int = 1) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments to a parser; needs nothing of the extra.
+
+    Args:
+        parser: whose arguments `main` is to be given.
+    """
+    add = parser.add_argument
+    parser.description = (
+        "A uuApp on this machine to run gateways against: HTTPS, tokens, heartbeats, "
+        "configuration, any other command, faults on demand, and a web console."
+    )
+    add("--host", default="127.0.0.1", help="address to listen on for gateways (default 127.0.0.1)")
+    add("--port", type=_port, default=_PORT, help=f"port for gateways (default {_PORT}, 0 for any)")
+    add("--name", action="append", metavar="HOST", help="name under which gateways reach it; "
+        "also several times (default localhost, or this machine's name with --host)")  # fmt: skip
+    add("--console-port", type=_port, default=_PORT + 1, metavar="PORT",
+        help=f"port of the console, on loopback only (default {_PORT + 1}, 0 for any)")  # fmt: skip
+    add("--no-console", action="store_true", help="no web console")
+    add("--directory", default=".sandbox", metavar="DIR", help="keeps authority, credentials and "
+        "published configuration (default .sandbox)")  # fmt: skip
+    add("--answers", metavar="DIR", help="JSON files that commands answer: weather/add.json")
+    add("--fault", action="append", default=[], type=_flag, metavar="FAULT", help="in force from "
+        "the begin, also several times: status=503  delay=2s  drop  outage  …")  # fmt: skip
+    add("--script", metavar="FILE", help="a TOML file of what happens when")
+    add("--config-out", metavar="FILE", help="write a ready config.json there (default: print it)")
+    add("--gateways", type=int, default=1, metavar="N", help="gateways with credentials of their "
+        "own; further ones are written to FILE-2.json and so on (default 1)")  # fmt: skip
+    add("--command", action="append", default=[], type=_command, metavar="NAME=UUCMD",
+        help="an entry of the configuration's uuCmdList: weatherAdd=weather/add")  # fmt: skip
+    add("--token-lifetime", type=_duration, default=1800.0, metavar="TIME",
+        help="how long tokens live (default 30 min)")  # fmt: skip
+    add("--keep", type=int, default=5000, metavar="N", help="requests to remember (default 5000)")
+    add("--record", metavar="FILE", help="add each request to a file, as a line of JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run a sandbox until SIGINT or SIGTERM.
+
+    Args:
+        args: of a parser that `add_arguments` has prepared.
+
+    Returns:
+        The exit status: 0 where it was told to end, 1 where it cannot run, 2 where an
+        argument or a script is wrong.
+    """
+    try:
+        _run(args)
+    except _Unusable as exc:
+        print(f"sandbox: {exc}", file=sys.stderr)
+        return exc.status
+    return 0
+
+
+def _run(args: argparse.Namespace) -> None:
+    missing = missing_extra(console=not args.no_console)
+    if missing is not None:
+        raise _Unusable(missing)
+    from .console import Console
+    from .server import Sandbox
+
+    if not logging.getLogger().handlers:
+        logging.basicConfig(
+            level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S"
+        )
+    with contextlib.ExitStack() as stack:
+        ended = stack.enter_context(_signals())
+        try:
+            script = Script.load(args.script) if args.script else None
+            sandbox = Sandbox(
+                args.port,
+                host=args.host,
+                names=_names(args),
+                directory=args.directory,
+                token_lifetime=args.token_lifetime,
+                answers=args.answers,
+                gateways=args.gateways,
+                limit=args.keep,
+            )
+        except ValueError as exc:
+            raise _Unusable(str(exc), 2) from None
+        except ModuleNotFoundError as exc:
+            raise _Unusable(str(exc)) from None
+        except OSError as exc:
+            raise _Unusable(f"{args.directory}: cannot be used: {exc.strerror or exc}") from None
+        if args.record:
+            stack.enter_context(_recording(sandbox, args.record))
+        try:
+            stack.enter_context(sandbox)
+            if not args.no_console:
+                console = stack.enter_context(Console(sandbox, args.console_port))
+        except OSError as exc:
+            raise _Unusable(f"{exc.strerror or exc}; choose another with --port or "
+                            "--console-port") from None  # fmt: skip
+        for action in args.fault:
+            action.apply(sandbox)
+        print(f"uuApp      https://{sandbox.gateway}")
+        if not args.no_console:
+            print(f"console    {console.url}")
+        authority = os.path.abspath(sandbox.ca_file)
+        print(f"authority  {authority}  (export REQUESTS_CA_BUNDLE={authority})")
+        _give_configurations(sandbox, args)
+        print("It runs until Ctrl-C.", flush=True)
+        if script is not None:
+            sandbox.play(script)
+        ended.wait()
+
+
+@contextlib.contextmanager
+def _signals() -> Iterator[WakefulEvent]:
+    """Provide an event that SIGINT and SIGTERM set."""
+    ended = WakefulEvent()
+    before = {
+        number: signal.signal(number, lambda *_: ended.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield ended
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _names(args: argparse.Namespace) -> List[str]:
+    names = list(args.name or [])
+    if args.host not in (*_LOOPBACK, "0.0.0.0"):
+        names.append(args.host)
+    elif args.host == "0.0.0.0":
+        names.append(socket.gethostname())
+    return list(dict.fromkeys([*names, "localhost", "127.0.0.1"]))
+
+
+# -- configurations
+
+
+def _give_configurations(sandbox: Sandbox, args: argparse.Namespace) -> None:
+    for number in range(1, args.gateways + 1):
+        arguments: Dict[str, Any] = {"commands": dict(args.command), "number": number}
+        if number > 1:
+            arguments["token_path"] = f"./oidc-token-{number}"
+        config = sandbox.configuration(gateway=_GATEWAY, **arguments)
+        if args.config_out is None:
+            print(json.dumps(config, indent=4))
+            continue
+        root, extension = os.path.splitext(args.config_out)
+        path = args.config_out if number == 1 else f"{root}-{number}{extension}"
+        _write(path, config)
+        print(f"config     {path}")
+
+
+def _write(path: str, config: Dict[str, Any]) -> None:
+    """Write a configuration, but never over one that is for another uuApp."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            old = json.load(file)
+        ours = old["uuApp"]["awid"] == config["uuApp"]["awid"]
+        commands = dict(old["uuApp"].get("uuCmdList", {}))
+    except FileNotFoundError:
+        old, ours, commands = {}, True, {}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        ours = False
+    except OSError as exc:
+        raise _Unusable(f"{path}: cannot be read: {exc.strerror}") from None
+    if not ours:
+        raise _Unusable(
+            f"{path}: there is a file that is not for this sandbox; name another with "
+            "--config-out, or remove it", 2
+        )  # fmt: skip
+    # what the user has added stays
+    config["uuApp"]["uuCmdList"] = {**commands, **config["uuApp"]["uuCmdList"]}
+    try:
+        text = json.dumps({**config, **_kept(old)}, indent=4, ensure_ascii=False)
+        atomic_write(path, text + "\n", mode=0o600)
+    except OSError as exc:
+        raise _Unusable(f"{path}: cannot be written: {exc.strerror}") from None
+
+
+def _kept(old: Dict[str, Any]) -> Dict[str, Any]:
+    ours = ("uuApp", "uuThing", "oidcGrantToken")
+    return {key: value for key, value in old.items() if key not in ours}
+
+
+# -- recording
+
+
+@contextlib.contextmanager
+def _recording(sandbox: Sandbox, path: str) -> Iterator[None]:
+    """Add each request to a file, without secrets."""
+    from .overview import Overview
+    from .view import View
+
+    try:
+        file = open(path, "a", encoding="utf-8")
+    except OSError as exc:
+        raise _Unusable(f"{path}: cannot be written: {exc.strerror}") from None
+    view = View(sandbox, Overview())
+    with file:
+
+        def record(request: Any) -> None:
+            file.write(json.dumps(view.request(request), ensure_ascii=False) + "\n")
+            file.flush()
+
+        sandbox.records.observe(record)
+        yield
+
+
+# -- types of arguments
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    return int(text)
+
+
+def _duration(text: str) -> float:
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+    if not seconds > 0:
+        raise argparse.ArgumentTypeError("expected more than 0 s")
+    return seconds
+
+
+def _flag(text: str) -> Action:
+    try:
+        return parse_flag(text)
+    except ValueError as exc:
+        raise argparse.ArgumentTypeError(str(exc)) from None
+
+
+def _command(text: str) -> Sequence[str]:
+    name, equals, command = text.partition("=")
+    if not (name and equals and command.strip("/")):
+        raise argparse.ArgumentTypeError(f"expected NAME=UUCMD, got {text!r}")
+    return name, command
+
+
+def _alone(arguments: Optional[Sequence[str]] = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m uun_iot.sandbox")
+    add_arguments(parser)
+    return main(parser.parse_args(arguments))
