@@ -231,7 +231,10 @@ def test_a_restart_counts_each_entry_once(
     first.stop()
     uuapp.restore()
     second = gateway(
-        lambda *args: Weather(*args, lambda number: {"id": f"second-{number}"}), CONFIG
+        lambda config, uuclient: Weather(
+            config, uuclient, lambda number: {"id": f"second-{number}"}
+        ),
+        CONFIG,
     )
     clock.advance(0)
     assert len(weather_of(second)._storage) <= 1
@@ -249,7 +252,12 @@ def test_what_a_gateway_without_a_backup_file_held_is_lost_with_it(
     clock.advance(300)
     assert assert_nothing_lost().waiting == 6
     first.stop()
-    gateway(lambda *args: Weather(*args, lambda number: {"id": f"second-{number}"}), config)
+    gateway(
+        lambda config, uuclient: Weather(
+            config, uuclient, lambda number: {"id": f"second-{number}"}
+        ),
+        config,
+    )
     with pytest.raises(AssertionError, match="6 of 6 entries are lost"):
         assert_nothing_lost()
 
@@ -267,7 +275,9 @@ def test_an_answer_that_was_lost_makes_duplicates(
 def test_equal_entries_are_told_by_their_number(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, assert_nothing_lost: Assert
 ) -> None:
-    weather = weather_of(gateway(lambda *args: Weather(*args, lambda number: 20.5), CONFIG))
+    weather = weather_of(
+        gateway(lambda config, uuclient: Weather(config, uuclient, lambda number: 20.5), CONFIG)
+    )
     clock.advance(1200)
     assert assert_nothing_lost().stored == 21
     weather.losing = True
@@ -290,7 +300,7 @@ def test_entries_that_are_sent_in_another_form_are_told_by_a_key(
     def key(one: Any) -> Any:
         return one["t"] if "t" in one else one["at"]
 
-    gateway(lambda *args: Other(*args, lambda number: {"t": number}), CONFIG)
+    gateway(lambda config, uuclient: Other(config, uuclient, lambda number: {"t": number}), CONFIG)
     clock.advance(600)
     with pytest.raises(AssertionError, match="are lost"):
         assert_nothing_lost()
