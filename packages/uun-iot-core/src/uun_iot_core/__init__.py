@@ -1,10 +1,21 @@
 """Events, timers, gateway and configuration: the core of uun-iot, without dependencies."""
 
 from ._version import __version__
+from .class_property import classproperty
 from .clock import SYSTEM_CLOCK, Clock, ManualClock
 from .config import load_config, problems
 from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
-from .events import on
+from .events import (
+    EvConfUpdate,
+    Event,
+    EventRegister,
+    EvExternal,
+    EvStart,
+    EvStop,
+    EvTick,
+    attach_handlers,
+    on,
+)
 from .exceptions import ConfigError, ModuleError, UnsupportedEvent, UunIotError
 from .files import atomic_write, file_save
 from .gateway import Gateway
@@ -21,6 +32,13 @@ __all__ = [
     "Config",
     "ConfigError",
     "DiagnosticEvent",
+    "EvConfUpdate",
+    "EvExternal",
+    "EvStart",
+    "EvStop",
+    "EvTick",
+    "Event",
+    "EventRegister",
     "Gateway",
     "GatewayDiagnosticEvent",
     "GeneralDiagnosticEvent",
@@ -36,6 +54,8 @@ __all__ = [
     "UunIotError",
     "__version__",
     "atomic_write",
+    "attach_handlers",
+    "classproperty",
     "file_save",
     "get_datetime_from_iso_timestamp",
     "get_iso_timestamp",

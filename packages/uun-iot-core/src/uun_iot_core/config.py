@@ -11,6 +11,7 @@ from math import inf
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 from .exceptions import ConfigError, json_type
+from .socket_server import path_problem
 from .timers import period_problem
 
 __all__ = ["canonical", "load_config", "problems", "read_config"]
@@ -197,7 +198,7 @@ def _own_settings(gateway: Dict[str, Any]) -> Problems:
             "gateway.timerSpread",
             _expected("true, false, or the part of a period to spread over, 0 to 1", spread),
         )
-    sections = {name: gateway.get(name, {}) for name in ("watchdog", "heartbeat")}
+    sections = {name: gateway.get(name, {}) for name in ("watchdog", "heartbeat", "socket")}
     for name, section in sections.items():
         if not isinstance(section, dict):
             yield f"gateway.{name}", _expected("an object", section)
@@ -211,6 +212,10 @@ def _own_settings(gateway: Dict[str, Any]) -> Problems:
     else:
         for module_id, value in limits.items():
             yield from _limit(f"gateway.watchdog.limits.{module_id}", value)
+    path = sections["socket"].get("path")
+    problem = None if path is None else path_problem(path)
+    if problem is not None:
+        yield "gateway.socket.path", problem
     extended = sections["heartbeat"].get("extended", False)
     if not isinstance(extended, bool):
         yield "gateway.heartbeat.extended", _expected("true or false", extended)

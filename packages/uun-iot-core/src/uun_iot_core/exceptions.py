@@ -3,7 +3,7 @@
 ::
 
     UunIotError
-     ├── UnsupportedEvent     `on()` was given an event that does not exist
+     ├── UnsupportedEvent     also a ValueError: an event that does not exist
      ├── ConfigError          also a ValueError: a configuration that cannot be used
      └── ModuleError          also a ValueError: modules that cannot form a gateway
 
@@ -37,8 +37,8 @@ class UunIotError(Exception):
     """Base of the errors that the library defines."""
 
 
-class UnsupportedEvent(UunIotError):
-    """`on()` was given an event that does not exist."""
+class UnsupportedEvent(UunIotError, ValueError):
+    """`on()` was given an event that does not exist, or a handler is of one."""
 
 
 class ConfigError(UunIotError, ValueError):

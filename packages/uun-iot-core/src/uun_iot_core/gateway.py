@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import signal
 import threading
 import weakref
@@ -22,15 +23,19 @@ from typing import (
 )
 
 from .clock import SYSTEM_CLOCK, Clock
-from .events.base import Event, EventType, current_event, find_handlers
+from .events.attach import CLASSES, attach_handlers, merge_events
+from .events.base import Event, current_event
+from .events.external import EvExternal
 from .events.start import EvStart
 from .events.stop import EvStop
 from .events.threads import Busy
 from .events.tick import EvTick
+from .events.update import EvConfUpdate
 from .exceptions import ConfigError
 from .logs import get_logger
-from .modules import Modules, modules_in, tell
+from .modules import Modules, call_init, modules_in, owners_in, tell
 from .signals import SignalExit
+from .status import status_of
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
 from .timer_stats import TimerStats
@@ -41,6 +46,7 @@ __all__ = ["Client", "Gateway"]
 
 logger = get_logger(__name__)
 
+E = TypeVar("E", bound=Event)
 G = TypeVar("G", bound="Gateway")
 
 #: seconds of requests that stop handlers get when the gateway stops
@@ -76,9 +82,12 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             g.stopev.wait()
 
     Args:
-        config_file: path of the JSON configuration.
+        config_file: path of the JSON configuration; without one the configuration is empty.
         module_init: ``init(config, uuclient)`` that returns a module, an iterable of
-            modules, or None.
+            modules, or None; one with three required parameters gets an `EventRegister` first.
+        event_init: in place of it, ``event_init(config_file, config, uuclient)`` that returns
+            event sources with their handlers, see `attach_handlers`. The library's own modules
+            are then added by the application: `uun_iot.modules.init_library_module_events`.
         clock: what timers read the time from.
         client: makes the client of the uuApp from the configuration; without it
             ``uuapp_client`` is None.
@@ -88,7 +97,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     Raises:
         ConfigError: the configuration is missing, damaged or not valid, or does not fit
             the modules.
-        ModuleError: a module has neither id nor handlers, or two have one id.
+        ModuleError: a module has neither id nor handlers, two have one id, or one command.
+        UnsupportedEvent: a module has a handler of an event that is not the library's.
+        ValueError: there are both ``module_init`` and ``event_init``.
     """
 
     #: the gateway's configuration, one object for as long as the gateway lives
@@ -102,13 +113,16 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     def __init__(
         self,
-        config_file: str,
+        config_file: Optional[str] = None,
         module_init: Optional[Callable[..., Any]] = None,
+        event_init: Optional[Callable[..., Iterable[Event]]] = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
         client: Optional[Callable[[Dict[str, Any]], Client]] = None,
         library_modules: Optional[Callable[[Dict[str, Any], Any], Iterable[Any]]] = None,
     ) -> None:
+        if module_init is not None and event_init is not None:
+            raise ValueError("give a gateway either module_init or event_init, not both")
         self.runev = WakefulEvent()
         self.stopev = WakefulEvent()
         self._clock = clock
@@ -123,22 +137,30 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         # one that is looked at and never started does not end uncleanly
         self._never_started = weakref.finalize(self, self._config.trial.ended, True)
         self._failed = False  # what the gateway is stopped for is an error
+        self._stop_asked = False  # by a handler that its start waits for
+        self._started_at: Optional[Tuple[float, float]] = None  # wall clock, monotonic
         made: List[Any] = []  # by module_init
         try:
             if client is not None:
                 self.uuapp_client = client(self.config)
-            self._modules.take(self._config)
-            if library_modules is not None:
-                for module in library_modules(self.config, self.uuapp_client):
-                    self._modules.take(module)
-            if module_init is not None:
-                # one by one, so that those that came before an exception are closed
-                for module in modules_in(module_init(self.config, self.uuapp_client)):
-                    made.append(module)
-                for module in made:
-                    self._modules.take(module)
-            self._build_events()
-            self._build_timers(config_file)
+            given: List[Event] = []
+            if event_init is None:
+                self._modules.take(self._config)
+                if library_modules is not None:
+                    for module in library_modules(self.config, self.uuapp_client):
+                        self._modules.take(module)
+                if module_init is not None:
+                    init = call_init(module_init, self.config, self.uuapp_client)
+                    # one by one, so that those that came before an exception are closed
+                    for module in modules_in(init):
+                        made.append(module)
+            else:
+                given = list(event_init(config_file, self.config, self.uuapp_client))
+                made = owners_in(given)
+            for module in made:
+                self._modules.take(module)
+            self._build_events(given)
+            self._build_timers(config_file or "configuration")
         except BaseException:
             self._config.trial.failed()
             self._close_unstarted(made)
@@ -146,31 +168,33 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     # -- building -----------------------------------------------------------------------------
 
-    def _build_events(self) -> None:
-        self._start_event = EvStart(self.runev, self.stopev)
-        self._stop_event = EvStop()
-        self._tick_event = EvTick(self._clock)
+    def _build_events(self, given: List[Event]) -> None:
+        """Make the sources that are not given; those that are given have their handlers."""
+        config = self.config
+        own = [EvStart(config), EvStop(config), EvTick(config), self._config.event]
+        self._events = merge_events([*own, EvExternal(config)], given)
+        if not given:
+            attach_handlers(config, self._modules.values(), self._events)
+        for event in self._events:
+            event._join(self)
+        self._start_event = self._source(EvStart)
+        self._stop_event = self._source(EvStop)
+        self._tick_event = self._source(EvTick)
+        self._external_event = self._source(EvExternal)
+        self._external_event.built_in["status"] = lambda: json.dumps(self.status())
+        self._config.event = self._source(EvConfUpdate)
+        known = tuple(CLASSES.values())
+        self._own_events = [event for event in self._events if not isinstance(event, known)]
         self._supervision = Supervision(
             self._clock, self._tick_event.number_of_timers, self._overdue
         )
         if self._config.trial.rolled_back:
             self._supervision.remark = "the last update of the configuration was rolled back"
-        self._config.register_callbacks(self._modules)
-        self._events = [
-            self._start_event,
-            self._stop_event,
-            self._tick_event,
-            self._config.event,
-        ]
-        sources: Dict[EventType, Event] = {
-            EventType.START: self._start_event,
-            EventType.STOP: self._stop_event,
-            EventType.TICK: self._tick_event,
-        }
-        for module in self._modules.values():
-            for handler, info in find_handlers(module):
-                if info.event_type in sources:
-                    sources[info.event_type].add_handlers([(handler, info)])
+
+    def _source(self, kind: Type[E]) -> E:
+        """Return the source of an event; an idle one where the application has another kind."""
+        found = next((event for event in self._events if isinstance(event, kind)), None)
+        return kind(self.config) if found is None else found
 
     def _build_timers(self, config_file: str) -> None:
         found = self._misfits(self.config["gateway"])
@@ -228,28 +252,37 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
                     raise RuntimeError("a handler cannot start the gateway while it stops")
+                if self._start_event.is_waited_for():
+                    return
                 self._state_changed.wait()
             if self._state == _RUNNING:
                 return
             self._state = _STARTING
+            self._stop_asked = False
+            self.runev.set()
+            self.stopev.clear()
         self._failed = False
         self._never_started.detach()
         try:
-            self.runev.set()
-            self.stopev.clear()
             self._config.trial.started()
             self._modules.tell("_gateway_started")
             self._config.event.start()
             self._start_event.start()
+            for event in self._own_events:
+                event.start()
             self._arm_timers()
             self._tick_event.start()
+            self._external_event.start()
         except BaseException:
             self._failed = True
             self._stop()
             raise
+        self._started_at = self._clock.time(), self._clock.monotonic()
         self._supervision.started()
         self._enter(_RUNNING)
         logger.debug("the gateway is started")
+        if self._stop_asked:
+            self.stop()
 
     def stop(self) -> None:
         """Stop all timers, call all stop handlers, and wait for every handler to end.
@@ -262,6 +295,13 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
                     return  # a handler that waited here would be waited for
+                if self._state == _STARTING:
+                    # what the start waits for may end by these
+                    self.runev.clear()
+                    self.stopev.set()
+                    if self._start_event.is_waited_for():
+                        self._stop_asked = True
+                        return
                 self._state_changed.wait()
             if self._state == _STOPPED:
                 return
@@ -277,8 +317,12 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             with StopWatch(self._busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
                 self._tick_event.cancel()
                 self._config.event.cancel()
+                self._external_event.cancel()
+                for event in self._own_events:
+                    tell(event, "stop", f"event {event.event_type!r}")
                 self._stop_event.stop()
                 self._tick_event.stop()
+                self._external_event.stop()
                 self._start_event.stop()
                 self._config.event.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
@@ -299,6 +343,13 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """
         return self._tick_event.stats()
 
+    def status(self) -> Dict[str, Any]:
+        """Return what the command ``status`` answers with: how the gateway fares, for JSON.
+
+        Modules and the client add to it by a method ``_gateway_status()``.
+        """
+        return status_of(self)
+
     def _enter(self, state: str) -> None:
         with self._state_changed:
             self._state = state
@@ -308,6 +359,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         return [
             *self._stop_event.busy(),
             *self._tick_event.busy(),
+            *self._external_event.busy(),
             *self._start_event.busy(),
             *self._config.event.busy(),
         ]
@@ -329,6 +381,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._modules.clear()
         for event in self._events:
             event.clear_handlers()
+            vars(event).pop("_owners", None)
 
     def __enter__(self: G) -> G:
         self.start()

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, Iterable, Optional
+import inspect
+from typing import Any, Callable, Dict, Iterable, List, Optional
 
-from .events.base import find_handlers, module_id_of
+from .events.base import Event, find_handlers, module_id_of
+from .events.decorators import EventRegister
 from .exceptions import ModuleError, json_type
 from .logs import get_logger
 
-__all__ = ["Modules", "modules_in", "tell"]
+__all__ = ["Modules", "call_init", "modules_in", "owners_in", "tell"]
 
 logger = get_logger(__name__)
 
@@ -51,6 +53,23 @@ class Modules(Dict[str, Any]):
                 interruption = exc
         if interruption is not None:
             raise interruption
+
+
+def call_init(init: Callable[..., Any], config: Dict[str, Any], uuclient: Any) -> Any:
+    """Return what an ``init`` function returns; one of three parameters gets a registrar first."""
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    try:
+        parameters = list(inspect.signature(init).parameters.values())
+    except (TypeError, ValueError):  # of a function that is not written in Python
+        parameters = []
+    required = sum(one.default is one.empty and one.kind in kinds for one in parameters)
+    return init(*([EventRegister()] if required == 3 else []), config, uuclient)
+
+
+def owners_in(events: Iterable[Event]) -> List[Any]:
+    """Return the objects whose handlers event sources have, each once."""
+    owners = {id(one): one for event in events for one in vars(event).get("_owners", ())}
+    return list(owners.values())
 
 
 def modules_in(result: Any) -> Iterable[Any]:

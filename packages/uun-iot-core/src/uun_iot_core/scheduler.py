@@ -123,7 +123,12 @@ class Scheduler:
         with self._lock:
             missed = slot.record.missed + (0 if series is None else series.missed)
             running = series is not None and not series.cancelled
-            return slot.record.stats(name, period, running, missed, self._clock)
+            stats = slot.record.stats(name, period, running, missed, self._clock)
+            if series is None or not running:
+                return stats
+            now = self._clock.monotonic()
+            shift = self._clock.time() - now
+            return stats._replace(next_start=series.due_after(now, slot.running is series) + shift)
 
     def rearm(self, series: Series, period: float, shift: float = 0.0) -> None:
         """Give a series another period, from now on; its next call is one period away.

@@ -59,6 +59,12 @@ class Series:
         """When the next call is due, in the clock's monotonic seconds."""
         return self.origin + self.k * self.period
 
+    def due_after(self, now: float, busy: bool) -> float:
+        """Return when the next call is due that has not begun; only a late one before now."""
+        if not busy:
+            return self.due
+        return self.origin + max(self.k + 1, (now - self.origin) // self.period + 1) * self.period
+
     def step(self, now: float) -> None:
         """Go on to the next due moment; those that have passed meanwhile are missed."""
         following = self.k + 1

@@ -59,6 +59,8 @@ class TimerStats(NamedTuple):
     """The class of the last exception; its text is in the log, and nowhere else."""
     last_failure: Optional[float]
     """When that call had begun."""
+    next_start: Optional[float] = None
+    """When the next tick is due; None while the timer is not started."""
 
 
 class Record:

@@ -25,6 +25,7 @@ from .events.update import EvConfUpdate
 from .exceptions import json_type
 from .files import StagedFile, atomic_write
 from .logs import get_logger
+from .no_trial import NoTrial
 from .polls import Polls
 from .rollback import Trial
 from .savable import not_savable, pretty, same, settled
@@ -50,7 +51,7 @@ class Config(IModule):
 
     Args:
         gateway_instance: the gateway whose configuration this is.
-        config_file: path of the JSON file.
+        config_file: path of the JSON file; None for an empty configuration that is not kept.
 
     Raises:
         ConfigError: the file is missing, damaged or not valid.
@@ -58,15 +59,22 @@ class Config(IModule):
 
     id: str = "config"
 
-    def __init__(self, gateway_instance: Gateway, config_file: str) -> None:
+    def __init__(self, gateway_instance: Gateway, config_file: Optional[str]) -> None:
         self.g = gateway_instance
         # absolute, since the application may change its working directory later
-        self._path = os.path.abspath(config_file)
-        self.trial = Trial(self._path, gateway_instance._clock)
-        to_load = self.trial.open()
+        self._path = "" if config_file is None else os.path.abspath(config_file)
+        self.trial: Union[Trial, NoTrial]
         #: the live configuration, one object for as long as the gateway lives
-        self.config: Dict[str, Any] = load_config(config_file if to_load == self._path else to_load)
-        self.event = EvConfUpdate()
+        self.config: Dict[str, Any]
+        if config_file is None:
+            self.trial, self.config = NoTrial(), {"gateway": {}}
+        else:
+            self.trial = Trial(self._path, gateway_instance._clock)
+            to_load = self.trial.open()
+            self.config = load_config(config_file if to_load == self._path else to_load)
+        #: when the last update was taken, or the file was written before; wall-clock seconds
+        self.updated = os.path.getmtime(self._path) if self._path else None
+        self.event = EvConfUpdate(self.config)
         self._saving = threading.Lock()
         self._saved = canonical(self.config)
         self._accepted: Optional[str] = None  # the last reply that was taken
@@ -109,7 +117,7 @@ class Config(IModule):
         commands = (self.config.get("uuApp") or {}).get("uuCmdList") or {}
         command = commands.get("gatewayGetConfiguration")
         client = self.g.uuapp_client
-        if not command or client is None:
+        if not command or client is None or not self._path:
             logger.debug("uuApp.uuCmdList.gatewayGetConfiguration is not set: nothing to ask")
             return None
         response, error = client.get(command, log_level=logging.DEBUG)
@@ -230,12 +238,12 @@ class Config(IModule):
             # of the text, since a handler that still runs may have changed the values meanwhile
             self._saved = canonical(json.loads(text))
             gateway.update((key, new[key]) for key in changed)
+            self.updated = self.g._clock.time()
             if "moduleTimers" in changed:
                 self.g._rearm_timers()
-        if "moduleBackupStorage" in changed:
-            logger.info(
-                "gateway.moduleBackupStorage has changed: it takes effect at the next start"
-            )
+        for key in ("moduleBackupStorage", "socket"):
+            if key in changed:
+                logger.info("gateway.%s has changed: it takes effect at the next start", key)
         return True
 
     def _save_if_changed(self) -> None:

@@ -1,7 +1,15 @@
 """Event sources: one file an event; each finds its handlers, starts and stops."""
 
-from .base import Event, EventType, HandlerInfo, current_event
-from .decorators import on
+from .attach import (
+    attach_handlers,
+    extract_event_handlers_from_object,
+    get_event_class,
+    merge_events,
+    registered_event_submodule,
+)
+from .base import Event, EventType, HandlerInfo, Register, current_event
+from .decorators import EventRegister, on
+from .external import EvExternal
 from .start import EvStart
 from .stop import EvStop
 from .tick import EvTick
@@ -9,12 +17,20 @@ from .update import EvConfUpdate
 
 __all__ = [
     "EvConfUpdate",
+    "EvExternal",
     "EvStart",
     "EvStop",
     "EvTick",
     "Event",
+    "EventRegister",
     "EventType",
     "HandlerInfo",
+    "Register",
+    "attach_handlers",
     "current_event",
+    "extract_event_handlers_from_object",
+    "get_event_class",
+    "merge_events",
     "on",
+    "registered_event_submodule",
 ]

@@ -5,10 +5,25 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial, update_wrapper, wraps
 from types import FunctionType, TracebackType
-from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Generic,
+    Iterable,
+    Iterator,
+    List,
+    Optional,
+    Set,
+    Tuple,
+    Type,
+    TypeVar,
+    cast,
+)
 
-from ..exceptions import ModuleError
+from ..exceptions import ModuleError, json_type
 from ..logs import get_logger
 from ..naming import module_id_from_str
 
@@ -18,6 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
 
 _MARKS = "__uun_iot_events__"
+_SUBMODULE = "__uun_iot_submodule__"
 
 
 class EventType(Enum):
@@ -49,8 +65,12 @@ class HandlerInfo:
 
 def mark(function: F, info: HandlerInfo) -> F:
     """Note on a function that it handles an event, and return it unchanged."""
+    return _with_marks(function, (*marks(function), info))
+
+
+def _with_marks(function: F, infos: Tuple[HandlerInfo, ...]) -> F:
     try:
-        setattr(function, _MARKS, (*marks(function), info))
+        setattr(function, _MARKS, infos)
     except AttributeError:
         raise TypeError(
             f"{function!r} cannot be a handler; decorate the function in the class instead"
@@ -68,20 +88,97 @@ def marks(candidate: Any) -> Tuple[HandlerInfo, ...]:
     return ()
 
 
-def find_handlers(module: Any) -> Iterator[Tuple[Handler, HandlerInfo]]:
+class Register(Generic[F]):
+    """A function that was subscribed to an event: what the decorators of `Event` classes make.
+
+    In the body of a class it becomes the function itself, marked as `on` marks it. A handler
+    may also be registered at run time, on one instance alone::
+
+        self.handler = EvStart.subscribe(self._handler).extract()
+
+    Args:
+        info: for which event.
+        function: the function, or a bound method.
+    """
+
+    def __init__(self, info: HandlerInfo, function: F) -> None:
+        if not callable(getattr(function, "__func__", function)):
+            raise TypeError(f"{json_type(function)} cannot be a handler; decorate a function")
+        update_wrapper(self, function)
+        self._function = function
+        _with_marks(self, (*marks(function), info))
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        function: Any = self._function
+        while isinstance(function, Register):
+            function = function._function
+        setattr(owner, name, _with_marks(function, marks(self)))
+
+    def extract(self) -> F:
+        """Return a new function that does the same and is marked; the first one stays as it is.
+
+        It becomes a handler as an attribute of a module.
+        """
+        function = self._function
+
+        @wraps(function)
+        def handler(*args: Any, **kwargs: Any) -> Any:
+            return function(*args, **kwargs)
+
+        return cast(F, _with_marks(handler, marks(self)))
+
+    def __get__(self, instance: Any, owner: Optional[type] = None) -> Any:
+        return self._function.__get__(instance, owner)  # where it stands below a decorator
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the function."""
+        return self._function(*args, **kwargs)
+
+
+def mark_submodule(submodule: Any, allowed: Optional[Iterable[Any]] = None) -> None:
+    """Note on an object that its handlers belong to the module that it is an attribute of.
+
+    Args:
+        submodule: the object.
+        allowed: the events whose handlers count; None for all.
+    """
+    kinds = None if allowed is None else {getattr(one, "event_type", one) for one in allowed}
+    try:
+        setattr(submodule, _SUBMODULE, (kinds,))
+    except AttributeError:
+        raise TypeError(
+            f"{type(submodule).__name__} cannot be a submodule, since it takes no attributes; "
+            "give its class a __dict__"
+        ) from None
+
+
+def find_handlers(
+    module: Any, owner_id: Optional[str] = None
+) -> Iterator[Tuple[Handler, HandlerInfo]]:
     """Yield the bound handlers of a module with their marks, in order of definition.
 
     The whole class hierarchy is searched; a method that overrides a handler counts only if
-    it is marked itself. Properties are not evaluated.
+    it is marked itself. Properties are not evaluated. The handlers of submodules follow.
+
+    Args:
+        module: the object.
+        owner_id: the id that the handlers belong to; by default the module's own.
     """
+    return _find(module, module_id_of(module) if owner_id is None else owner_id, set())
+
+
+def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Handler, HandlerInfo]]:
+    searched.add(id(module))
     attributes: Dict[str, Any] = {}
     for cls in reversed(type(module).__mro__):
         attributes.update(vars(cls))
+    submodules = []
     for name, attribute in getattr(module, "__dict__", {}).items():
         # a bound method kept under another name is no handler of its own
-        if name in attributes or isinstance(attribute, FunctionType):
+        if name in attributes or isinstance(attribute, (FunctionType, Register)):
             attributes[name] = attribute
-    owner_id = module_id_of(module)
+        elif _SUBMODULE in getattr(attribute, "__dict__", {}):
+            submodules.append(attribute)
     seen = set()
     for name, attribute in attributes.items():
         function = getattr(attribute, "__func__", attribute)
@@ -91,6 +188,12 @@ def find_handlers(module: Any) -> Iterator[Tuple[Handler, HandlerInfo]]:
         bound = getattr(module, name)
         for info in marks(attribute):
             yield bound, HandlerInfo(info.event_type, info.args, info.kwargs, owner_id)
+    for submodule in submodules:
+        if id(submodule) not in searched:
+            (kinds,) = vars(submodule)[_SUBMODULE]
+            for handler, info in _find(submodule, owner_id, searched):
+                if kinds is None or info.event_type in kinds:
+                    yield handler, info
 
 
 def module_id_of(module: Any) -> str:
@@ -108,18 +211,29 @@ _calls = threading.local()
 
 def current_event() -> Optional[EventType]:
     """Return the event whose handler this thread is running, or None outside handlers."""
-    stack: List[EventType] = getattr(_calls, "stack", [])
-    return stack[-1] if stack else None
+    running = running_here()
+    return running[-1].event_type if running else None
+
+
+def running_here() -> List[HandlerInfo]:
+    """Return whose handlers this thread is running, the innermost last."""
+    stack: List[HandlerInfo] = getattr(_calls, "stack", [])
+    return stack
 
 
 def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> Optional[Type[BaseException]]:
     """Call a handler; log what it raises, whatever that is, and return its class."""
+    exc = outcome(handler, info, *args)[1]
+    return None if exc is None else type(exc)
+
+
+def outcome(handler: Handler, info: HandlerInfo, *args: Any) -> Tuple[Any, Optional[BaseException]]:
+    """Call a handler; return what it returned, and what it raised, which is logged."""
     if not hasattr(_calls, "stack"):
         _calls.stack = []
-    _calls.stack.append(info.event_type)
+    _calls.stack.append(info)
     try:
-        handler(*args)
-        return None
+        return handler(*args), None
     except BaseException as exc:  # also SystemExit: one handler must not end another's thread
         logger.error(
             "%s handler of module `%s` failed (%s)",
@@ -128,7 +242,7 @@ def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> Optional[Ty
             getattr(handler, "__qualname__", type(handler).__name__),
             exc_info=True,
         )
-        return type(exc)
+        return None, exc
     finally:
         _calls.stack.pop()
 
@@ -141,13 +255,50 @@ def _event_name(info: HandlerInfo) -> str:
 class Event:
     """One source of events: it has handlers, starts, stops.
 
-    A context manager: entering starts it, leaving stops it.
+    A context manager: entering starts it, leaving stops it. An application makes its own
+    events by inheriting::
+
+        class EvMqtt(Event):
+            event_type = "mqtt"
+
+            @classmethod
+            def subscribe_topic(cls, topic):
+                return cls._register(Register[Callable[[Any, bytes], None]], topic)
+
+            def start(self):
+                for handler, info in self._handlers:
+                    client.subscribe(info.args[0], handler)
+
+    Args:
+        config: the whole configuration.
+        requires_config: an event without one makes no sense.
     """
 
     event_type: Any = None
 
-    def __init__(self) -> None:
+    def __init__(
+        self, config: Optional[Dict[str, Any]] = None, *, requires_config: bool = False
+    ) -> None:
+        if requires_config and config is None:
+            raise ValueError(f"{type(self).__name__} needs the configuration")
+        self._config = config
         self._handlers: List[Tuple[Handler, HandlerInfo]] = []
+
+    @classmethod
+    def _register(
+        cls, signature: Optional[Type[Register[F]]] = None, *args: Any, **kwargs: Any
+    ) -> Callable[[F], Register[F]]:
+        """Return a decorator that registers a function for this event.
+
+        Args:
+            signature: ``Register[…]`` of the handlers' type, for type checkers.
+            args: what the handler's `HandlerInfo` is to hold.
+            kwargs: likewise.
+        """
+        return partial(Register, HandlerInfo(cls.event_type, args, kwargs))
+
+    def _join(self, gateway: Any) -> None:
+        """Become one of the sources of a gateway; called before it starts."""
 
     def add_handlers(self, handlers: Iterable[Tuple[Handler, HandlerInfo]]) -> None:
         """Take in handlers.

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from .base import EventType
+from typing import Any, Callable, TypeVar
+
+from .base import EventType, HandlerInfo, Register
 from .threads import ThreadedEvent
 
 __all__ = ["EvStop"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EvStop(ThreadedEvent):
     """Calls all stop handlers together when it stops, and waits for them."""
 
     event_type = EventType.STOP
+
+    @classmethod
+    def subscribe(cls, function: F) -> Register[F]:
+        """Register a handler ``(self)``."""
+        return Register(HandlerInfo(cls.event_type), function)
 
     def stop(self) -> None:
         """Call the handlers, each in a thread of its own; return when they have ended."""

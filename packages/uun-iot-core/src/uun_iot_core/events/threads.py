@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, List, Optional, Tuple
+from typing import Any, Callable, Dict, List, Optional, Tuple
 
 from .base import Event, Handler, HandlerInfo, call_handler
 
@@ -16,8 +16,8 @@ Busy = Tuple[str, Optional[int]]
 class ThreadedEvent(Event):
     """An event that calls each of its handlers in a thread of its own."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
+        super().__init__(config)
         self._threads: List[threading.Thread] = []
 
     def spawn(
@@ -27,7 +27,7 @@ class ThreadedEvent(Event):
         *args: Any,
         after: Optional[Callable[[], None]] = None,
         or_here: bool = False,
-    ) -> None:
+    ) -> Optional[threading.Thread]:
         """Call a handler in a new thread.
 
         Args:
@@ -36,6 +36,9 @@ class ThreadedEvent(Event):
             args: what it is given.
             after: called in the same thread when the handler has ended.
             or_here: call it in this thread where no other can be started.
+
+        Returns:
+            The thread, or None if the handler was called here.
 
         Raises:
             RuntimeError: no thread can be started.
@@ -56,8 +59,9 @@ class ThreadedEvent(Event):
             if not or_here:
                 raise
             run()
-            return
+            return None
         self._threads.append(thread)
+        return thread
 
     def join(self) -> None:
         """Return when all handlers have ended; one that asks does not wait for itself."""

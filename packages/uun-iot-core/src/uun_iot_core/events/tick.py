@@ -4,20 +4,35 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from typing import Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Type
+from typing import (
+    Any,
+    Callable,
+    Dict,
+    Iterator,
+    List,
+    Mapping,
+    NamedTuple,
+    Optional,
+    Sequence,
+    Type,
+    TypeVar,
+)
 
-from ..clock import Clock
-from ..config import canonical
+from ..clock import SYSTEM_CLOCK, Clock
+from ..config import canonical, problems
+from ..exceptions import ConfigError
 from ..logs import get_logger
 from ..supervision import Overdue
 from ..timer_stats import TimerStats
 from ..timers import RepeatTimer
-from .base import Event, EventType, Handler, HandlerInfo, call_handler
+from .base import Event, EventType, Handler, HandlerInfo, Register, call_handler
 from .threads import Busy
 
 __all__ = ["EvTick", "HandlerTimer"]
 
 logger = get_logger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class HandlerTimer(RepeatTimer):
@@ -52,13 +67,16 @@ class EvTick(Event):
     each other.
 
     Args:
+        config: the whole configuration; where no gateway arms the timers, `start` does so.
         clock: what the timers read the time from.
     """
 
     event_type = EventType.TICK
 
-    def __init__(self, clock: Clock) -> None:
-        super().__init__()
+    def __init__(
+        self, config: Optional[Dict[str, Any]] = None, *, clock: Clock = SYSTEM_CLOCK
+    ) -> None:
+        super().__init__(config)
         self._clock = clock
         self._timers: List[_TickTimer] = []
         self._armed: Optional[str] = None  # what the timers were made for
@@ -66,6 +84,29 @@ class EvTick(Event):
         #: over which part of their period timers that share it are spread; 0 to 1
         self.spread = 0.0
         self._lock = threading.Lock()  # an update's timers and a stop take turns
+
+    @classmethod
+    def subscribe(cls, function: F) -> Register[F]:
+        """Register a handler ``(self)`` of the module's only timer."""
+        return Register(HandlerInfo(cls.event_type), function)
+
+    @classmethod
+    def subscribe_timer(cls, timer_id: str) -> Callable[[F], Register[F]]:
+        """Return a decorator that registers a handler ``(self)`` of one of the module's timers.
+
+        Args:
+            timer_id: of the timer, below ``gateway.moduleTimers.<module id>``.
+
+        Raises:
+            TypeError: it is no string, or an empty one.
+        """
+        if not isinstance(timer_id, str) or not timer_id:
+            raise TypeError("subscribe_timer(timer_id): the timer id must be a non-empty string")
+        info = HandlerInfo(cls.event_type, (timer_id,))
+        return lambda function: Register(info, function)
+
+    def _join(self, gateway: Any) -> None:
+        self._clock, self._config = gateway._clock, None
 
     # -- what the configuration says ------------------------------------------------------
 
@@ -186,7 +227,17 @@ class EvTick(Event):
     # -- start and stop ---------------------------------------------------------------------
 
     def start(self) -> None:
-        """Start all timers; their first ticks come at once, unless they are spread."""
+        """Start all timers; their first ticks come at once, unless they are spread.
+
+        Raises:
+            ConfigError: the configuration is not valid, or does not fit the handlers.
+        """
+        if self._config is not None:
+            periods_of_all = self._config.get("gateway", {}).get("moduleTimers", {})
+            found = problems(self._config) or self.problems(periods_of_all)
+            if found:
+                raise ConfigError("; ".join(found))
+            self.arm(periods_of_all)
         with self._lock:
             self._started = True
             periods = [entry.timer.period for entry in self._timers]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Callable, Set
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
-from .base import EventType, Handler, HandlerInfo
+from .base import EventType, Handler, HandlerInfo, Register, call_handler
 from .threads import ThreadedEvent
 
 __all__ = ["EvConfUpdate"]
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EvConfUpdate(ThreadedEvent):
@@ -16,16 +18,32 @@ class EvConfUpdate(ThreadedEvent):
 
     A handler may run for minutes. If there is another update meanwhile, it is called once
     more when it has ended, so it never overlaps itself and always sees the newest.
+
+    Args:
+        config: the whole configuration; handlers are given its ``gateway`` part.
     """
 
     event_type = EventType.CONF_UPDATE
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
+        super().__init__(config)
         self._lock = threading.Lock()
         self._running: Set[Handler] = set()
         self._again: Set[Handler] = set()
         self._cancelled = False
+
+    @classmethod
+    def subscribe(cls, function: F) -> Register[F]:
+        """Register a handler ``(self, new_config)``, given the new ``gateway`` part."""
+        return Register(HandlerInfo(cls.event_type), function)
+
+    @classmethod
+    def subscribe_first(cls, function: F) -> Register[F]:
+        """Register a short handler that is called before all others, with nobody beside it."""
+        return Register(HandlerInfo(cls.event_type, (), {"first": True}), function)
+
+    def _join(self, gateway: Any) -> None:
+        self._config = gateway.config
 
     def start(self) -> None:
         """Let updates be announced."""
@@ -44,8 +62,10 @@ class EvConfUpdate(ThreadedEvent):
         with self._lock:
             if self._cancelled:
                 return
-            for handler, info in self._handlers:
-                if handler in self._running:
+            for handler, info in sorted(self._handlers, key=_rank):
+                if _rank((handler, info)) == 0:
+                    call_handler(handler, info, *self._arguments(info))
+                elif handler in self._running:
                     self._again.add(handler)
                 else:
                     self._call(handler, info, after)
@@ -62,12 +82,20 @@ class EvConfUpdate(ThreadedEvent):
 
         self._running.add(handler)
         try:
-            self.spawn(handler, info, after=ended)
+            self.spawn(handler, info, *self._arguments(info), after=ended)
         except BaseException:  # no thread to be had
             self._running.discard(handler)
             raise
+
+    def _arguments(self, info: HandlerInfo) -> List[Any]:
+        """Return what a handler is given: nothing in the documented style."""
+        return [] if info.kwargs.get("bare") else [(self._config or {}).get("gateway", {})]
 
     def stop(self) -> None:
         """Return when the handlers have ended."""
         self.cancel()
         self.join()
+
+
+def _rank(registered: Tuple[Handler, HandlerInfo]) -> int:
+    return 0 if registered[1].kwargs.get("first") else 1

@@ -1,0 +1,127 @@
+"""Building event sources from objects with handlers."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar
+
+from ..exceptions import UnsupportedEvent
+from .base import Event, Handler, HandlerInfo, find_handlers, mark_submodule
+from .external import EvExternal
+from .start import EvStart
+from .stop import EvStop
+from .tick import EvTick
+from .update import EvConfUpdate
+
+__all__ = [
+    "CLASSES",
+    "attach_handlers",
+    "extract_event_handlers_from_object",
+    "get_event_class",
+    "merge_events",
+    "registered_event_submodule",
+]
+
+T = TypeVar("T")
+
+#: the library's own, by what stands in marks
+CLASSES: Dict[Any, Type[Event]] = {
+    kind.event_type: kind for kind in (EvStart, EvStop, EvConfUpdate, EvTick, EvExternal)
+}
+
+
+def get_event_class(event_type: Any) -> Type[Event]:
+    """Return the class of the library's sources of an event.
+
+    Args:
+        event_type: an `EventType`.
+
+    Raises:
+        UnsupportedEvent: the library has no such event; also a ValueError.
+    """
+    try:
+        return CLASSES[event_type]
+    except (KeyError, TypeError):
+        raise UnsupportedEvent(
+            f"the library has no event of type {event_type!r}; give `attach_handlers` an event "
+            "of that type, or a `get_ev_class` that knows it"
+        ) from None
+
+
+def attach_handlers(
+    config: Optional[Dict[str, Any]],
+    objects: Iterable[Any],
+    events: Optional[Iterable[Event]] = None,
+    get_ev_class: Optional[Callable[[Any], Type[Event]]] = None,
+) -> List[Event]:
+    """Give the handlers of objects to event sources.
+
+    Args:
+        config: the whole configuration; sources that are made here get it.
+        objects: modules, or anything else that has handlers.
+        events: the sources that there are already.
+        get_ev_class: returns the class of which a source of an event type is to be made,
+            where there is none yet; by default `get_event_class`.
+
+    Returns:
+        The sources: those given, and those that were made.
+
+    Raises:
+        UnsupportedEvent: no class is known for an event.
+        ModuleError: two objects handle the same command.
+    """
+    sources = {event.event_type: event for event in events or ()}
+    found: Dict[Any, List[Tuple[Handler, HandlerInfo]]] = {}
+    owners: Dict[Any, List[Any]] = {}
+    for one in objects:
+        for handler, info in find_handlers(one):
+            found.setdefault(info.event_type, []).append((handler, info))
+            owners.setdefault(info.event_type, []).append(one)
+    for event_type, handlers in found.items():
+        if event_type not in sources:
+            sources[event_type] = (get_ev_class or get_event_class)(event_type)(config)
+        sources[event_type].add_handlers(handlers)
+        # for the gateway, which tells them of its start and stop
+        vars(sources[event_type]).setdefault("_owners", []).extend(owners[event_type])
+    return list(sources.values())
+
+
+def merge_events(old: Iterable[Event], new: Iterable[Event]) -> List[Event]:
+    """Return event sources of which there is one for each event; the new one wins.
+
+    Args:
+        old: sources.
+        new: sources that take the places of those of the same event.
+    """
+    return list({event.event_type: event for event in (*old, *new)}.values())
+
+
+def extract_event_handlers_from_object(
+    obj: Any, owner_id: Optional[str] = None
+) -> Iterator[Tuple[Handler, HandlerInfo]]:
+    """Yield the bound handlers of an object, each with what it handles.
+
+    Args:
+        obj: a module, or anything else that has handlers.
+        owner_id: the id that they belong to; by default the object's own.
+    """
+    return find_handlers(obj, owner_id)
+
+
+def registered_event_submodule(
+    submodule: T, allowed_events: Optional[Iterable[Type[Event]]] = None
+) -> T:
+    """Let the handlers of an object belong to the module that it becomes an attribute of.
+
+    Example::
+
+        class Station(Module):
+            def __init__(self, config):
+                super().__init__(config)
+                self.sensor = registered_event_submodule(Sensor(), [EvTick])
+
+    Args:
+        submodule: the object; it is returned.
+        allowed_events: the events whose handlers count; None for all.
+    """
+    mark_submodule(submodule, allowed_events)
+    return submodule

@@ -1,0 +1,164 @@
+"""The external event: somebody sends a command to the gateway's socket."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
+
+from ..exceptions import ModuleError, json_type
+from ..logs import get_logger
+from ..socket_server import SocketServer
+from .base import Event, EventType, Handler, HandlerInfo, Register, outcome
+from .threads import Busy
+
+__all__ = ["EvExternal"]
+
+logger = get_logger(__name__)
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class EvExternal(Event):
+    """Calls the handler of a command that comes in by the socket ``gateway.socket.path``.
+
+    A client sends one line, ``name[ rest]``, and gets ``0[ output]``, or ``1 message`` where
+    there is no such command or its handler raised. Handlers are called one at a time.
+
+    Args:
+        config: the whole configuration.
+    """
+
+    event_type = EventType.EXTERNAL
+
+    def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
+        super().__init__(config)
+        #: the library's own commands, called with nothing, also beside a handler; one of the
+        #: application that has the same name wins
+        self.built_in: Dict[str, Callable[[], str]] = {}
+        self._server: Optional[SocketServer] = None
+        self._turn = threading.Lock()
+        self._running: Optional[Busy] = None
+        self._stopping = False
+
+    @classmethod
+    def subscribe_command(cls, action_id: str, *subactions: str) -> Callable[[F], Register[F]]:
+        """Return a decorator that registers a handler ``(self, (command, rest)) -> output``.
+
+        ``rest`` is what follows the command, None where nothing does. ``output`` is a string,
+        or None.
+
+        Args:
+            action_id: the name of the command.
+            subactions: the command is named ``action_id[one,two]`` with them.
+
+        Raises:
+            TypeError: a name is no string, or empty.
+        """
+        for name in (action_id, *subactions):
+            if not isinstance(name, str) or not name:
+                raise TypeError("subscribe_command(…): names must be non-empty strings")
+        name = f"{action_id}[{','.join(subactions)}]" if subactions else action_id
+        info = HandlerInfo(cls.event_type, (name,))
+        return lambda function: Register(info, function)
+
+    def add_handlers(self, handlers: Iterable[Tuple[Handler, HandlerInfo]]) -> None:
+        """Take in handlers.
+
+        Args:
+            handlers: pairs of a bound function and what it handles.
+
+        Raises:
+            ModuleError: two handle the same command.
+        """
+        taken = {info.args[0]: info.owner_id for _, info in self._handlers}
+        for handler, info in handlers:
+            name = info.args[0]
+            if name in taken:
+                raise ModuleError(
+                    f"the command `{name}` has two handlers, of module `{taken[name]}` and of "
+                    f"module `{info.owner_id}`; give one of them another name"
+                )
+            if " " in name or "\n" in name:
+                logger.warning(
+                    "module `%s`: nobody can send the command %r, since it holds a blank",
+                    info.owner_id,
+                    name,
+                )
+            taken[name] = info.owner_id
+            self._handlers.append((handler, info))
+
+    def _join(self, gateway: Any) -> None:
+        self._config = gateway.config
+
+    def start(self) -> None:
+        """Listen on the configured socket, if there is one; what fails is logged."""
+        self._stopping = False
+        path = (self._config or {}).get("gateway", {}).get("socket", {}).get("path")
+        if path is None:
+            if self._handlers:
+                names = ", ".join(info.args[0] for _, info in self._handlers)
+                logger.info("gateway.socket.path is not set: nobody can send %s", names)
+            return
+        server = SocketServer(path, self.respond)
+        try:
+            server.start()
+        except OSError as exc:
+            # a device that cannot be asked is better than one that does not start
+            logger.error(
+                "gateway.socket.path: %s: no commands are taken: %s",
+                server.path,
+                exc.strerror or exc,
+            )
+        else:
+            self._server = server
+
+    def cancel(self) -> None:
+        """Take no more commands; do not wait for the handler that runs."""
+        self._stopping = True
+        if self._server is not None:
+            self._server.cancel()
+
+    def stop(self) -> None:
+        """Take no more commands, and return when the handler that runs has ended."""
+        self.cancel()
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def busy(self) -> List[Busy]:
+        """Return which handler runs right now."""
+        running = self._running
+        return [] if running is None else [running]
+
+    def respond(self, line: str) -> str:
+        """Return the answer to a line: call the handler, and wait for its turn before that.
+
+        Args:
+            line: ``name[ rest]``.
+        """
+        name, blank, rest = line.partition(" ")
+        for handler, info in self._handlers:
+            if info.args[0] == name:
+                with self._turn:
+                    if self._stopping:
+                        return "1 the gateway stops"
+                    thread = threading.current_thread()
+                    self._running = f"uun_iot external {name}", thread.ident
+                    try:
+                        return _answer(*outcome(handler, info, (name, rest if blank else None)))
+                    finally:
+                        self._running = None
+        if name in self.built_in:
+            info = HandlerInfo(self.event_type, (name,), owner_id="gateway")
+            return _answer(*outcome(self.built_in[name], info))
+        return f"1 unknown command {name!r}" if name else "1 no command"
+
+
+def _answer(output: Any, exc: Optional[BaseException]) -> str:
+    if exc is not None:
+        return f"1 {type(exc).__name__}: {' '.join(str(exc).split())}"
+    if output is None or output == "":
+        return "0"
+    if isinstance(output, str):
+        return f"0 {output}"
+    return f"1 the handler returned {json_type(output)} instead of a string or None"

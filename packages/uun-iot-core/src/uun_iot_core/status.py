@@ -1,0 +1,98 @@
+"""`status_of`: how a gateway fares, as one object for JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any, Dict, Optional
+
+from ._version import __version__
+from .logs import get_logger
+from .timer_stats import TimerStats
+from .timestamps import get_iso_timestamp
+
+if TYPE_CHECKING:
+    from .gateway import Gateway
+
+__all__ = ["status_of"]
+
+logger = get_logger(__name__)
+
+
+def status_of(gateway: Gateway) -> Dict[str, Any]:
+    """Return how a gateway fares; durations in seconds, moments in ISO 8601.
+
+    Core knows of no storage and no token: the modules and the client tell of theirs by a
+    method ``_gateway_status()`` that returns an object to be merged into the whole.
+
+    Args:
+        gateway: the gateway.
+    """
+    begun, config = gateway._started_at, gateway._config
+    uptime = None if begun is None else gateway._clock.monotonic() - begun[1]
+    status: Dict[str, Any] = {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started": None if begun is None else _iso(begun[0]),
+        "uptime": uptime,
+        "online": None,
+        "timers": [_timer(one) for one in gateway.timer_stats()],
+        "storages": {},
+        "token": None,
+        "configuration": {
+            "file": config._path or None,
+            "lastUpdate": _iso(config.updated),
+            "rolledBack": config.trial.rolled_back,
+        },
+    }
+    modules = {f"module `{id}`": module for id, module in gateway._modules.items()}
+    for name, source in {"the client": gateway.uuapp_client, **modules}.items():
+        tell = getattr(source, "_gateway_status", None)
+        if tell is None:
+            continue
+        try:
+            told = dict(tell())
+            json.dumps(told, allow_nan=False)
+        except Exception:
+            logger.error("%s tells no status", name, exc_info=True)
+            continue
+        for key, value in told.items():
+            known = status.get(key)
+            if isinstance(known, dict) and isinstance(value, dict):
+                status[key] = {**known, **value}
+            elif known is None:  # what is known already is not replaced
+                status[key] = value
+    return status
+
+
+def _timer(stats: TimerStats) -> Dict[str, Any]:
+    failed = stats.last_exception is not None
+    return {
+        "name": stats.name.partition(" ")[2],  # without "tick"
+        "period": stats.period,
+        "running": stats.running,
+        "lastTick": _iso(stats.last_start),
+        "nextTick": _iso(stats.next_start),
+        "runningFor": stats.running_for,
+        "duration": stats.duration,
+        "maxDuration": stats.max_duration,
+        "lateness": stats.lateness,
+        "maxLateness": stats.max_lateness,
+        "calls": stats.calls,
+        "missed": stats.missed,
+        "overruns": stats.overruns,
+        "failures": stats.failures,
+        "lastError": (
+            {"type": stats.last_exception, "at": _iso(stats.last_failure)} if failed else None
+        ),
+    }
+
+
+def _iso(seconds: Optional[float]) -> Optional[str]:
+    if seconds is None:
+        return None
+    try:
+        return get_iso_timestamp(datetime.fromtimestamp(seconds, timezone.utc))
+    except (OverflowError, ValueError, OSError):  # a clock set beyond what has a date
+        return None
