@@ -17,6 +17,12 @@ import uun_iot_storage
 from uun_iot_storage import ConfigScopeEnum, Module, Storage, StorageError, file_save
 
 REQUIRED = inspect.Parameter.empty
+CONFIG_MANAGER = [
+    ("self", REQUIRED),
+    ("key", None),
+    ("scope", ConfigScopeEnum.BASED),
+    ("must_exist", True),
+]
 
 
 def parameters(function: Callable[..., Any]) -> List[Tuple[str, Any]]:
@@ -65,9 +71,9 @@ def test_the_package_exports_a_sorted_list_of_names() -> None:
         (Module, [("config", None), ("uucmd", None)]),
         (
             Module._config_manager,
-            [("self", REQUIRED), ("key", None), ("scope", ConfigScopeEnum.SELF)],
+            CONFIG_MANAGER,
         ),
-        (Module._c, [("self", REQUIRED), ("key", None), ("scope", ConfigScopeEnum.SELF)]),
+        (Module._c, CONFIG_MANAGER),
         (Module._send_data, [("self", REQUIRED), ("data", REQUIRED), ("usecase", None)]),
         (Module._send_storage, [("self", REQUIRED), ("usecase", None)]),
         (file_save, [("path", REQUIRED), ("data", REQUIRED)]),
@@ -87,7 +93,8 @@ def test_types_are_as_documented() -> None:
     assert issubclass(StorageError, uun_iot_core.exceptions.UunIotError)
     assert issubclass(Module, uun_iot_core.typing.IModule)
     assert file_save is uun_iot_core.files.file_save
-    assert {scope.name for scope in ConfigScopeEnum} >= {"GATEWAY", "SELF"}
+    assert {scope.name for scope in ConfigScopeEnum} == {"GATEWAY", "SELF", "BASED"}
+    assert ConfigScopeEnum["MODULE"] is ConfigScopeEnum.SELF
 
 
 def test_importing_starts_no_thread_and_needs_the_standard_library_only() -> None:

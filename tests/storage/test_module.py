@@ -122,7 +122,7 @@ def test_a_missing_part_is_named() -> None:
 
 def test_the_alias_follows_a_method_that_a_subclass_overrides() -> None:
     class Own(Weather):
-        def _config_manager(
+        def _config_manager(  # type: ignore[override]  # as older applications have it
             self, key: Optional[str] = None, scope: ConfigScopeEnum = ConfigScopeEnum.SELF
         ) -> Any:
             return "own"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import threading
+from dataclasses import asdict
 from enum import Enum
-from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
 
+from uun_iot_core.events import EvConfUpdate
 from uun_iot_core.exceptions import ConfigError
 from uun_iot_core.logs import get_logger
 from uun_iot_core.naming import module_id_from_str
@@ -40,6 +42,10 @@ class ConfigScopeEnum(Enum):
     """The whole ``gateway`` part."""
     SELF = "self"
     """The module's own part, ``gateway.<id>``."""
+    MODULE = "self"  # noqa: PIE796 - an alias on purpose
+    """Newer name of `SELF`."""
+    BASED = "based"
+    """Below what `Module._set_config_manager_base` has set; without that, as `SELF`."""
 
 
 class Module(IModule):
@@ -74,6 +80,8 @@ class Module(IModule):
         config: the ``gateway`` part of the configuration; it is kept, not copied. A
             ``_config`` that the subclass has set before counts instead.
         uucmd: what `_send_data` and `_send_storage` call by default.
+        storage: the `Storage` to use, which is closed when the gateway stops; True for one of
+            the module's own, False or None for none: ``_storage`` is None then.
 
     Raises:
         ConfigError: the entry in ``moduleBackupStorage`` cannot be used.
@@ -81,9 +89,14 @@ class Module(IModule):
     """
 
     def __init__(
-        self, config: Optional[Dict[str, Any]] = None, uucmd: Optional[UuCmd] = None
+        self,
+        config: Optional[Dict[str, Any]] = None,
+        uucmd: Optional[UuCmd] = None,
+        *,
+        storage: Union[Storage, bool, None] = True,
     ) -> None:
-        if getattr(self, "_config", None) is None:
+        self._config_is_own = getattr(self, "_config", None) is not None
+        if not self._config_is_own:
             self._config: Dict[str, Any] = {} if config is None else config
         if not isinstance(self._config, dict):
             raise ConfigError(
@@ -93,7 +106,13 @@ class Module(IModule):
         if uucmd is not None or not hasattr(self, "_uucmd"):
             self._uucmd: Optional[UuCmd] = uucmd
         self._sending = threading.RLock()
-        self._storage = Storage(self.id, **self._storage_settings())
+        self._config_base: Optional[str] = None
+        if storage is True:
+            storage = Storage(self.id, **self._storage_settings())
+        # declared as what it is for all but those who asked for none
+        self._storage: Storage = storage  # type: ignore[assignment]  # see above
+        if storage is False:
+            self._storage = None  # type: ignore[assignment]  # likewise
 
     @property
     def id(self) -> ModuleId:
@@ -107,14 +126,37 @@ class Module(IModule):
 
     # -- configuration ---------------------------------------------------------------
 
+    @EvConfUpdate.subscribe_first
+    def _update_config(self, new_config: Dict[str, Any]) -> None:
+        """Take the new ``gateway`` part of an update, before other handlers are called.
+
+        A configuration that the subclass has set by itself stays.
+        """
+        if not self._config_is_own:
+            self._config = new_config
+
+    def _set_config_manager_base(self, base: Optional[str]) -> None:
+        """Set where keys of the scope ``BASED`` begin.
+
+        Args:
+            base: a path below ``gateway``, its parts separated by ``/``; ``""`` for ``gateway``
+                itself, None for the module's own part.
+        """
+        self._config_base = base
+
     def _config_manager(
-        self, key: Optional[str] = None, scope: ConfigScopeEnum = ConfigScopeEnum.SELF
+        self,
+        key: Optional[str] = None,
+        scope: ConfigScopeEnum = ConfigScopeEnum.BASED,
+        must_exist: bool = True,
     ) -> Any:
         """Return a value of the configuration, as it is now.
 
         Args:
             key: path to the value, its parts separated by ``/``; None for the whole part.
-            scope: where the path begins: at ``gateway.<id>`` (SELF) or at ``gateway``.
+            scope: where the path begins: at ``gateway.<id>`` (SELF), at ``gateway``, or, by
+                default, at what `_set_config_manager_base` has set, else at ``gateway.<id>``.
+            must_exist: False to get None where there is no such value.
 
         Raises:
             KeyError: there is no such value; the message has the full path.
@@ -122,21 +164,37 @@ class Module(IModule):
         """
         if not isinstance(scope, ConfigScopeEnum):
             raise TypeError(f"scope must be a ConfigScopeEnum, got {type(scope).__name__}")
-        parts = [self.id] if scope is ConfigScopeEnum.SELF else []
+        base = getattr(self, "_config_base", None)  # absent without super().__init__()
+        parts: List[str] = []
+        if scope is ConfigScopeEnum.GATEWAY:
+            pass
+        elif scope is ConfigScopeEnum.BASED and base is not None:
+            parts = base.split("/") if base else []
+        else:
+            parts = [self.id]
         if key is not None:
             parts += key.split("/")
         value: Any = self._config
         for depth, part in enumerate(parts):
             if not isinstance(value, dict) or part not in value:
+                if not must_exist:
+                    return None
                 wanted = ".".join(["gateway", *parts])
                 missing = ".".join(["gateway", *parts[: depth + 1]])
                 raise KeyError(f"{wanted}: the configuration has no {missing}; add it there")
             value = value[part]
         return value
 
-    def _c(self, key: Optional[str] = None, scope: ConfigScopeEnum = ConfigScopeEnum.SELF) -> Any:
+    def _c(
+        self,
+        key: Optional[str] = None,
+        scope: ConfigScopeEnum = ConfigScopeEnum.BASED,
+        must_exist: bool = True,
+    ) -> Any:
         """Return a value of the configuration: short for `_config_manager`."""
-        return self._config_manager(key, scope)
+        # subclasses of older applications override it without the third parameter
+        further = {} if must_exist else {"must_exist": False}
+        return self._config_manager(key, scope, **further)
 
     def _storage_settings(self) -> Dict[str, Any]:
         """Return the arguments of the storage, as configured."""
@@ -202,8 +260,10 @@ class Module(IModule):
 
         Raises:
             TypeError: there is neither ``usecase`` nor ``uucmd``, or it returned no list;
-                nothing leaves the storage.
+                nothing leaves the storage. Or the module has no storage.
         """
+        if self._storage is None:
+            raise TypeError(f"module `{self.id}` has no storage to send (storage=False)")
         with self._sending:
             if not self._storage.is_empty():
                 send_stored(self._storage, self._usecase(usecase), self.id)
@@ -225,6 +285,21 @@ class Module(IModule):
         if storage is not None:
             storage.reopen()
 
+    def _gateway_status(self) -> Dict[str, Any]:
+        """Tell the gateway's status command how the storage fares."""
+        storage = getattr(self, "_storage", None)
+        if storage is None:
+            return {}
+        stats = asdict(storage.stats())
+        return {
+            "storages": {
+                self.id: {
+                    "path": storage.backup_path,
+                    **{_camel(name): value for name, value in stats.items()},
+                }
+            }
+        }
+
     def _gateway_stopped(self) -> None:
         """Close the storage: its last state is on the disk then."""
         storage = getattr(self, "_storage", None)
@@ -236,6 +311,11 @@ class Module(IModule):
             logger.error(
                 "module `%s`: the last state of its storage is not saved: %s", self.id, exc
             )
+
+
+def _camel(name: str) -> str:
+    first, *others = name.split("_")
+    return "".join([first, *(word.capitalize() for word in others)])
 
 
 def _wrong(place: str, rule: str, value: Any) -> ConfigError:
