@@ -13,10 +13,18 @@ from .console import WeatherConsole
 from .published import NotInstalled, Release, install
 from .station import Station
 
+#: in the documented style, with `@on`
 WEATHERSTATION = Release(
     "uun-weatherstation",
     "0.6.10",
     "63c5588577380044375df71167113ac72b9d7e796874433ccd2e3d14d2949af1",
+)
+#: the same application in the style of 0.12, with `@EvTick.subscribe_timer`; it makes no use of
+#: the health check
+NEWER_WEATHERSTATION = Release(
+    "uun-weatherstation",
+    "0.7.0",
+    "c73a84fed852bab5502f193607383bcb184f415f7c88b4390893cbced9588c3e",
 )
 
 
@@ -38,10 +46,17 @@ def installed(
     return place
 
 
-@pytest.fixture(scope="session")
-def weatherstation(installed: Callable[[Release], Path]) -> Path:
+@pytest.fixture(params=[WEATHERSTATION, NEWER_WEATHERSTATION], ids=str)
+def release(request: pytest.FixtureRequest) -> Release:
+    """The application: a test runs once with each, but for those marked `documented_style`."""
+    chosen: Release = request.param
+    return chosen
+
+
+@pytest.fixture
+def weatherstation(installed: Callable[[Release], Path], release: Release) -> Path:
     """The directory that the published application is installed in."""
-    return installed(WEATHERSTATION)
+    return installed(release)
 
 
 @pytest.fixture

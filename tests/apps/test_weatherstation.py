@@ -19,7 +19,7 @@ from tests.support.wait import eventually
 
 from .conftest import WEATHERSTATION
 from .console import BROKEN, CLOSED, FIRST_TS, HANGING, NULL_VALUES, TYPES, WeatherConsole
-from .published import damage
+from .published import Release, damage
 from .station import ADD, TIMEOUT, Station, serials, shape
 
 HEARTBEAT = "gateway/heartbeat"
@@ -28,9 +28,13 @@ GET_CONFIGURATION = "gateway/getConfiguration"
 MakeStation = Callable[..., Station]
 
 
-def test_what_is_tested_is_the_published_release(weatherstation: Path) -> None:
-    assert damage(WEATHERSTATION, weatherstation) == []
-    assert [path.name for path in weatherstation.glob("*.dist-info")] == [WEATHERSTATION.dist_info]
+#: for what does not depend on the style: the releases differ in little else
+documented_style = pytest.mark.parametrize("release", [WEATHERSTATION], ids=str, indirect=True)
+
+
+def test_what_is_tested_is_the_published_release(weatherstation: Path, release: Release) -> None:
+    assert damage(release, weatherstation) == []
+    assert [path.name for path in weatherstation.glob("*.dist-info")] == [release.dist_info]
     assert not (weatherstation / "uun_iot").exists()
 
 
@@ -79,6 +83,7 @@ def test_heartbeats_arrive(station: Station, uuapp: Sandbox) -> None:
             assert 0 < heartbeat["ramUsage"] <= 100
 
 
+@documented_style
 def test_entries_of_a_batch_share_a_connection(station: Station, uuapp: Sandbox) -> None:
     with station.start() as run:
         run.until_delivered(batches=5)
@@ -182,6 +187,7 @@ def test_a_published_address_reaches_the_module_and_the_file(
         assert len(console.visits) == visits
 
 
+@documented_style
 def test_a_published_time_out_reaches_the_module(
     station: Station, uuapp: Sandbox, console: WeatherConsole
 ) -> None:
@@ -210,6 +216,7 @@ USELESS = {
 }
 
 
+@documented_style
 def test_a_useless_configuration_from_the_server_changes_nothing(
     station: Station, uuapp: Sandbox
 ) -> None:
@@ -283,6 +290,7 @@ def test_kills_while_it_sends_lose_nothing(station: Station) -> None:
     assert account.duplicated <= set(found)
 
 
+@documented_style
 def test_a_server_that_fails_or_shows_a_page_gets_everything_later(
     station: Station, uuapp: Sandbox, console: WeatherConsole
 ) -> None:
@@ -346,6 +354,7 @@ def test_a_full_storage_keeps_the_newest(
 # -- a weather console that is broken
 
 
+@documented_style
 def test_a_broken_console_hurts_nothing(
     station: Station, uuapp: Sandbox, console: WeatherConsole
 ) -> None:
@@ -369,6 +378,7 @@ def test_a_broken_console_hurts_nothing(
 # -- the token
 
 
+@documented_style
 @pytest.mark.parametrize("end", ["expired", "revoked"])
 def test_a_token_that_ends_in_the_middle_is_replaced(
     station: Station, uuapp: Sandbox, end: str
@@ -388,6 +398,7 @@ def test_a_token_that_ends_in_the_middle_is_replaced(
     assert account.lost == set() and account.duplicated == set()
 
 
+@documented_style
 def test_it_runs_over_the_ends_of_many_tokens(station: Station, uuapp: Sandbox) -> None:
     uuapp.tokens.lifetime = 1.0
     with station.start() as run:
@@ -423,6 +434,7 @@ def test_the_token_is_for_the_owner_alone_and_serves_the_next_run(
 # -- what it says
 
 
+@documented_style
 @pytest.mark.parametrize("health", [False, True], ids=["without health check", "health check"])
 def test_no_secret_and_no_value_is_in_the_output(
     make_station: MakeStation, uuapp: Sandbox, console: WeatherConsole, health: bool
@@ -468,6 +480,7 @@ def test_no_secret_and_no_value_is_in_the_output(
     assert not [secret for secret in uuapp.secrets if secret in diagnostics]
 
 
+@documented_style
 def test_each_line_has_a_priority_under_systemd(station: Station, console: WeatherConsole) -> None:
     with station.start("--log", "DEBUG", "--systemd") as run:
         run.until_delivered(batches=1)
@@ -481,6 +494,7 @@ def test_each_line_has_a_priority_under_systemd(station: Station, console: Weath
 # -- the health check
 
 
+@documented_style
 def test_the_health_check_ends_a_process_that_does_not_send(
     make_station: MakeStation, uuapp: Sandbox, console: WeatherConsole
 ) -> None:
@@ -506,6 +520,7 @@ def test_the_health_check_ends_a_process_that_does_not_send(
     assert json.loads(station.backup_path.read_text(encoding="utf-8")) == []
 
 
+@documented_style
 def test_the_health_check_saves_its_diagnostic_when_sending_goes_on(
     make_station: MakeStation, console: WeatherConsole
 ) -> None:

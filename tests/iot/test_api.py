@@ -23,7 +23,7 @@ SIGNATURES: Dict[str, List[Tuple[str, Any]]] = {
     "Gateway.Config": [("gateway_instance", NO), ("config_file", NO)],
     "Gateway.Config.on_tick": [],
     "Gateway.Config.register_callbacks": [("modules", NO)],
-    "Gateway.Gateway": [("config_file", NO), ("module_init", None)],
+    "Gateway.Gateway": [("config_file", None), ("module_init", None), ("event_init", None)],
     "Gateway.Gateway.signal_handler": [
         ("sig", NO),
         ("frame", NO),
@@ -89,8 +89,8 @@ SIGNATURES: Dict[str, List[Tuple[str, Any]]] = {
     "utils.module_id": [("module", NO)],
     "utils.module_id_from_str": [("module_name", NO)],
     "modules.Module": [("config", None), ("uucmd", None)],
-    "modules.Module._config_manager": [("key", None), ("scope", ...)],
-    "modules.Module._c": [("key", None), ("scope", ...)],
+    "modules.Module._config_manager": [("key", None), ("scope", ...), ("must_exist", True)],
+    "modules.Module._c": [("key", None), ("scope", ...), ("must_exist", True)],
     "modules.Module._send_data": [("data", NO), ("usecase", None)],
     "modules.Module._send_storage": [("usecase", None)],
     "modules.Heartbeat": [("uucmd", NO)],
@@ -144,7 +144,7 @@ def test_the_default_token_request_is_a_function_named_post() -> None:
 
 def test_the_default_scope_of_configuration_keys_is_the_module_itself() -> None:
     parameters = inspect.signature(uun_iot.Module._config_manager).parameters
-    assert parameters["scope"].default is uun_iot.ConfigScopeEnum.SELF
+    assert parameters["scope"].default is uun_iot.ConfigScopeEnum.BASED  # as SELF without a base
     assert {one.name for one in uun_iot.ConfigScopeEnum} >= {"GATEWAY", "SELF"}
 
 

@@ -373,6 +373,11 @@ class UuAppClient(Commands):
         """Take calls again."""
         self._transport.gateway_stopped()
 
+    def _gateway_status(self) -> Dict[str, Any]:
+        """Tell the gateway's status command how long the token lives."""
+        configured = self._settings.missing_section() is None
+        return {"token": self._token.status() if configured else None}
+
     def _call(
         self,
         method: str,

@@ -10,9 +10,11 @@ import math
 import random
 import re
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any, Dict, Mapping, Optional
 
 from uun_iot_core.clock import Clock
+from uun_iot_core.timestamps import get_iso_timestamp
 
 from .redact import Secret
 from .servertime import ServerTime
@@ -66,6 +68,21 @@ class Held:
         """
         ends = None if self.expires is None else server_time.monotonic_of(self.expires)
         return (self.ends if ends is None else ends) - clock.monotonic()
+
+    def end(self, left: float, clock: Clock) -> Dict[str, Any]:
+        """Return when it ends, by the device's clock, and in how many seconds; None if unknown.
+
+        Args:
+            left: see `left`.
+            clock: says what time it is.
+        """
+        if not math.isfinite(left):
+            return {"expires": None, "expiresIn": None}
+        try:
+            moment = datetime.fromtimestamp(clock.time() + left, timezone.utc)
+        except (OverflowError, ValueError, OSError):  # nobody lives that long
+            return {"expires": None, "expiresIn": left}
+        return {"expires": get_iso_timestamp(moment), "expiresIn": left}
 
     def stage(self, left: float, leeway: float) -> Stage:
         """Return how near its end it is.

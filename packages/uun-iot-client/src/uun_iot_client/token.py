@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Callable, Deque, Iterator, Optional, Tuple
+from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterator, Optional, Tuple
 
 from uun_iot_core.clock import Clock
 from uun_iot_core.logs import get_logger
@@ -103,6 +103,14 @@ class Token:
         held = self._held
         state = "none" if held is None else self._stage(held).name.lower()
         return f"Token({state})"
+
+    def status(self) -> Dict[str, Any]:
+        """Return how long the token lives, for the gateway's status command."""
+        held = self._held
+        if held is None:
+            return {"state": "none", "expires": None, "expiresIn": None}
+        left = held.left(self._clock, self._transport.server_time)
+        return {"state": self._stage(held).name.lower(), **held.end(left, self._clock)}
 
     def is_expired(self) -> bool:
         """Return whether there is no token, or one so near its end that it is to be refreshed."""

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, Iterable, Optional
 
 import uun_iot_core
 from uun_iot_client import UuAppClient
-from uun_iot_core import SYSTEM_CLOCK, Clock, Config, ModuleTimer
+from uun_iot_core import SYSTEM_CLOCK, Clock, Config, Event, ModuleTimer
 
 from .modules.counters import counters_of
-from .modules.Heartbeat import Heartbeat, heartbeat_command
+from .modules.Heartbeat import Heartbeat
+from .modules.library import ConfigUpdates, library_modules
 
 __all__ = ["Config", "Gateway", "ModuleTimer"]
 
@@ -33,23 +34,29 @@ class Gateway(uun_iot_core.Gateway):
             g.stopev.wait()
 
     Args:
-        config_file: path of the JSON configuration.
+        config_file: path of the JSON configuration; without one the configuration is empty.
         module_init: ``init(config, uuclient)`` that returns a module, an iterable of
-            modules, or None.
+            modules, or None; one with three required parameters gets an `EventRegister` first.
+        event_init: in place of it, ``event_init(config_file, config, uuclient)`` that returns
+            event sources, see `attach_handlers`; ``config`` and ``heartbeat`` are there only
+            if it adds them by `uun_iot.modules.init_library_module_events`.
         clock: what timers and the client read the time from.
 
     Raises:
         ConfigError: the configuration is missing, damaged or not valid, or does not fit
             the modules.
-        ModuleError: a module has neither id nor handlers, or two have one id.
+        ModuleError: a module has neither id nor handlers, two have one id, or one command.
+        UnsupportedEvent: a module has a handler of an event that is not the library's.
+        ValueError: there are both ``module_init`` and ``event_init``.
     """
 
     uuapp_client: UuAppClient
 
     def __init__(
         self,
-        config_file: str,
+        config_file: Optional[str] = None,
         module_init: Optional[Callable[..., Any]] = None,
+        event_init: Optional[Callable[..., Iterable[Event]]] = None,
         *,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
@@ -59,15 +66,14 @@ class Gateway(uun_iot_core.Gateway):
         super().__init__(
             config_file,
             module_init,
+            event_init,
             clock=clock,
             client=client,
-            library_modules=_library_modules,
+            library_modules=library_modules,
         )
         heartbeat = self._modules.get(Heartbeat.id)
         if isinstance(heartbeat, Heartbeat):
             heartbeat._counters = counters_of(self)
-
-
-def _library_modules(config: Dict[str, Any], uuclient: UuAppClient) -> List[Any]:
-    command = heartbeat_command(config, uuclient)
-    return [] if command is None else [Heartbeat(command)]
+        polls = self._modules.get(ConfigUpdates.id)
+        if isinstance(polls, ConfigUpdates):
+            polls.target = self._config

@@ -6,9 +6,18 @@ and ``uun_iot.UuAppClient`` are the classes whatever is imported first.
 
 from uun_iot_core import ManualClock, __version__
 
-from . import decorators, diagnostic, exceptions, modules, typing, utils
+from . import decorators, diagnostic, events, exceptions, modules, typing, utils
 from .decorators import on
 from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
+from .events import (
+    EvConfUpdate,
+    EventRegister,
+    EvExternal,
+    EvStart,
+    EvStop,
+    EvTick,
+    attach_handlers,
+)
 from .Gateway import Config, Gateway, ModuleTimer
 from .modules import BaseHealthCheck, ConfigScopeEnum, Heartbeat, Module
 from .typing import IModule
@@ -29,6 +38,12 @@ __all__ = [
     "Config",
     "ConfigScopeEnum",
     "DiagnosticEvent",
+    "EvConfUpdate",
+    "EvExternal",
+    "EvStart",
+    "EvStop",
+    "EvTick",
+    "EventRegister",
     "Gateway",
     "GatewayDiagnosticEvent",
     "GeneralDiagnosticEvent",
@@ -44,8 +59,10 @@ __all__ = [
     "UuAppClient",
     "UuCmdSession",
     "__version__",
+    "attach_handlers",
     "decorators",
     "diagnostic",
+    "events",
     "exceptions",
     "file_save",
     "get_datetime_from_iso_timestamp",

@@ -3,6 +3,7 @@
 from uun_iot_core import (
     LoggingSystemdHandler,
     RepeatTimer,
+    classproperty,
     file_save,
     get_datetime_from_iso_timestamp,
     get_iso_timestamp,
@@ -15,6 +16,7 @@ __all__ = [
     "LoggingSystemdHandler",
     "RepeatTimer",
     "Storage",
+    "classproperty",
     "file_save",
     "get_datetime_from_iso_timestamp",
     "get_iso_timestamp",

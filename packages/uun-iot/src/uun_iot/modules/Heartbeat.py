@@ -65,6 +65,10 @@ class Heartbeat(IModule):
         if self._counters is not None:
             self._counters.stopped()
 
+    def _gateway_status(self) -> Dict[str, Any]:
+        """Tell the gateway's status command whether the uuApp can be reached."""
+        return {"online": self.online}
+
     def _set_online(self, online: bool) -> None:
         if online and not self.online:
             logger.info("online")

@@ -4,6 +4,13 @@
 # whatever is imported first.
 from .BaseHealthCheck import BaseHealthCheck
 from .Heartbeat import Heartbeat
+from .library import init_library_module_events
 from .Module import ConfigScopeEnum, Module
 
-__all__ = ["BaseHealthCheck", "ConfigScopeEnum", "Heartbeat", "Module"]
+__all__ = [
+    "BaseHealthCheck",
+    "ConfigScopeEnum",
+    "Heartbeat",
+    "Module",
+    "init_library_module_events",
+]
