@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 import urllib.request
+import zipfile
 from pathlib import Path
 from typing import List
 
@@ -188,6 +189,9 @@ def test_a_newcomer_sees_data_arrive_within_ten_minutes(tmp_path: Path, wheels: 
         assert "Type=notify" in unit and any("weather:init" in line for line in unit)
         stored = json.loads((tmp_path / "weather" / "backup" / "weather.json").read_text())
         assert [one["temperature"] for one in stored] == [4711.5]  # no uuApp has taken it
+        shell.run("pip wheel --quiet --no-deps -w dist .")  # the project can be built, too
+        (built,) = (tmp_path / "weather" / "dist").iterdir()
+        assert "weather.py" in zipfile.ZipFile(built).namelist()
         where = shell.run("python -c 'import uun_iot; print(uun_iot.__file__)'")[-1]
         assert where.startswith(str(tmp_path / ".venv"))
     finally:
