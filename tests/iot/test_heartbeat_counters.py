@@ -11,7 +11,8 @@ from typing import Any, Dict, List
 import pytest
 
 from tests.support.sandbox import Fault, Sandbox
-from uun_iot import Gateway, ManualClock, Module, on
+from uun_iot import ManualClock, Module, on
+from uun_iot.testing import Gateways
 from uun_iot_core import problems
 
 COMMAND = "gateway/heartbeat"
@@ -43,26 +44,25 @@ class Device:
 
     Args:
         uuapp: the server.
-        directory: where its files are.
+        gateways: make it; what they keep is kept for the next device of the test.
+        clock: the gateway's.
         extended: the setting; absent where None.
     """
 
-    def __init__(self, uuapp: Sandbox, directory: Path, extended: Any = True) -> None:
-        gateway: Dict[str, Any] = {
+    def __init__(
+        self, uuapp: Sandbox, gateways: Gateways, clock: ManualClock, extended: Any = True
+    ) -> None:
+        part: Dict[str, Any] = {
             "moduleTimers": {"heartbeat": 60, "weather": {"measure": 10, "send": 20}},
-            "moduleBackupStorage": {"weather": {"path": str(directory / "w.json"), "limit": 5}},
+            "moduleBackupStorage": {"weather": {"path": "w.json", "limit": 5}},
         }
         if extended is not None:
-            gateway["heartbeat"] = {"extended": extended}
-        config = uuapp.configuration(token_path=str(directory / "token"), gateway=gateway)
-        path = directory / "config.json"
-        path.write_text(json.dumps(config))
+            part["heartbeat"] = {"extended": extended}
         self.uuapp = uuapp
-        self.clock = ManualClock()
-        self.gateway = Gateway(
-            str(path), lambda config, client: Weather(config["gateway"], self.clock),
-            clock=self.clock,
-        )  # fmt: skip
+        self.clock = clock
+        self.gateway = gateways(
+            lambda config, client: Weather(config["gateway"], clock), part, start=False
+        )
         weather = self.gateway._modules["weather"]
         assert isinstance(weather, Weather)
         self.weather = weather
@@ -76,9 +76,9 @@ class Device:
 
 
 def test_they_count_what_has_happened_since_the_last_one_that_arrived(
-    uuapp: Sandbox, tmp_path: Path
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
 ) -> None:
-    device = Device(uuapp, tmp_path)
+    device = Device(uuapp, gateway, clock)
     with device.gateway:
         device.clock.advance(0)
         assert device.beats() == [ZERO]  # before the first entry
@@ -91,14 +91,18 @@ def test_they_count_what_has_happened_since_the_last_one_that_arrived(
         device.clock.advance(9)
         device.clock.advance(51)
         assert device.beats()[-1]["overruns"] > 0
-    assert not any("config.json.bad" in name for name in os.listdir(tmp_path))
+    assert not any("config.json.bad" in name for name in os.listdir(tmp_path / "gateway"))
 
 
 def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
-    uuapp: Sandbox, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    uuapp: Sandbox,
+    gateway: Gateways,
+    clock: ManualClock,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "uun_iot")
-    device = Device(uuapp, tmp_path)
+    device = Device(uuapp, gateway, clock)
     with device.gateway:
         device.clock.advance(1)
         outage = uuapp.faults.add(Fault("status", command=COMMAND, status=503))
@@ -117,23 +121,25 @@ def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
     assert said == ["online", "offline", "online"]
 
 
-def test_restarts_are_counted_until_a_heartbeat_arrives(uuapp: Sandbox, tmp_path: Path) -> None:
+def test_restarts_are_counted_until_a_heartbeat_arrives(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
+) -> None:
     outage = uuapp.faults.add(Fault("status", command=COMMAND, status=503))
     for _ in range(3):
-        device = Device(uuapp, tmp_path)
+        device = Device(uuapp, gateway, clock)
         with device.gateway:
             device.clock.advance(25)
-    kept = json.loads((tmp_path / "config.json.counters").read_text())
+    kept = json.loads((tmp_path / "gateway" / "config.json.counters").read_text())
     assert kept["restarts"] == 2
     assert kept["sent"] > 0
     uuapp.faults.remove(outage)
-    device = Device(uuapp, tmp_path)
+    device = Device(uuapp, gateway, clock)
     with device.gateway:
         device.clock.advance(60)
         first, second = device.beats()[-2:]
         assert first["restarts"] == 3 and first["sent"] >= kept["sent"]
         assert second["restarts"] == 0
-    device = Device(uuapp, tmp_path)
+    device = Device(uuapp, gateway, clock)
     with device.gateway:
         device.clock.advance(0)
         assert device.beats()[-1]["restarts"] == 1
@@ -141,21 +147,22 @@ def test_restarts_are_counted_until_a_heartbeat_arrives(uuapp: Sandbox, tmp_path
 
 @pytest.mark.parametrize("extended", [None, False])
 def test_without_the_setting_nothing_is_sent_or_kept(
-    uuapp: Sandbox, tmp_path: Path, extended: Any
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path, extended: Any
 ) -> None:
-    device = Device(uuapp, tmp_path, extended)
+    device = Device(uuapp, gateway, clock, extended)
     with device.gateway:
         device.clock.advance(60)
     assert device.beats() == [{}, {}]
-    assert "config.json.counters" not in os.listdir(tmp_path)
+    assert "config.json.counters" not in os.listdir(tmp_path / "gateway")
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{", '{"sent": "many"}', '{"sent": null}', "5"])
 def test_a_damaged_file_of_counters_keeps_nothing_from_working(
-    uuapp: Sandbox, tmp_path: Path, content: str
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path, content: str
 ) -> None:
-    (tmp_path / "config.json.counters").write_text(content)
-    device = Device(uuapp, tmp_path)
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "gateway" / "config.json.counters").write_text(content)
+    device = Device(uuapp, gateway, clock)
     with device.gateway:
         device.clock.advance(0)
     assert device.beats() == [{**ZERO, "restarts": 1}]

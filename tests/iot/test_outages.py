@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import logging
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Callable, Dict, List
 
 import pytest
 
 from tests.support.sandbox import Ledger, Sandbox, Script
-from uun_iot import Gateway, ManualClock, Module, UuAppClient, UuCmdSession, on
+from uun_iot import ManualClock, Module, UuAppClient, UuCmdSession, on
+from uun_iot.testing import Delivery, Gateways
 
 OUTAGES = Path(__file__).parents[2] / "examples" / "outages"
 MINUTE = 60.0
@@ -72,53 +73,54 @@ def test_nothing_is_lost(
     length: float,
     measure: float,
     send: float,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    uuapp: Sandbox,
+    gateway: Gateways,
+    clock: ManualClock,
+    assert_nothing_lost: Callable[..., Delivery],
 ) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("NO_PROXY", "localhost")
-    (tmp_path / "backup").mkdir()
-    clock = ManualClock()
     script = Script.load(OUTAGES / f"{name}.toml")
-    with Sandbox(clock=clock) as uuapp:
-        monkeypatch.setenv("REQUESTS_CA_BUNDLE", uuapp.ca_file)
-        part = {
-            "moduleTimers": {"config": 300, "weather": {"measure": measure, "send": send}},
-            "moduleBackupStorage": {"weather": "backup/weather.json"},
-        }
-        uuapp.publish(part)
-        commands = {"weatherAdd": COMMAND}
-        uuapp.write_configuration("config.json", gateway=part, commands=commands)
-        with Gateway("config.json", Weather, clock=clock) as gateway:
-            weather = gateway._modules["weather"]
-            assert isinstance(weather, Weather)
-            uuapp.play(script)
-            begin = script.steps[0].at
-            clock.advance(begin - 1)
-            before = deliveries(uuapp)
-            assert weather.backlog <= send / measure  # all is well before
-            clock.advance(1 + length - 1)
-            # the outage was one: what was measured in it waits, and nothing had an answer
-            assert weather.longest >= 0.95 * length / measure
-            ended = [one for one in uuapp.requests if one.time >= clock.time() - length + 2]
-            assert all(one.status != 200 or "half" in one.faults for one in ended)
-            # a probe of the client's breaker, then all that waited
-            clock.advance(script.seconds - begin - length + 20 * MINUTE)
-            weather.send()
-            assert uuapp.script_done
-            assert weather.backlog == 0
-        produced = [f"run-{number}" for number in range(1, weather.measured + 1)]
-        received = deliveries(uuapp)
-        assert set(received) == set(produced) == set(uuapp.entries(COMMAND))
-        ledger = Ledger()
-        ledger.add(COMMAND, received)
-        counts = ledger.counts()
-        assert (counts.delivered, counts.missing) == (len(produced), 0)
-        assert counts.duplicated == len(received) - len(produced)
-        assert (counts.duplicated > 0) == (name == "20-minutes-lost-answers")
-        assert len(before) >= (begin - send) / measure
-        waiting = json.loads((tmp_path / "backup" / "weather.json").read_text())
-        assert waiting == []
+    part = {
+        "moduleTimers": {"config": 300, "weather": {"measure": measure, "send": send}},
+        "moduleBackupStorage": {"weather": "backup/weather.json"},
+    }
+    uuapp.publish(part)
+    running = gateway(
+        lambda config, uuclient: Weather(config, uuclient),
+        {"gateway": part, "uuApp": {"uuCmdList": {"weatherAdd": COMMAND}}},
+    )
+    weather = running._modules["weather"]
+    assert isinstance(weather, Weather)
+    uuapp.play(script)
+    begin = script.steps[0].at
+    clock.advance(begin - 1)
+    before = deliveries(uuapp)
+    assert weather.backlog <= send / measure  # all is well before
+    clock.advance(1 + length - 1)
+    # the outage was one: what was measured in it waits, and nothing had an answer
+    assert weather.longest >= 0.95 * length / measure
+    ended = [one for one in uuapp.requests if one.time >= clock.time() - length + 2]
+    assert all(one.status != 200 or "half" in one.faults for one in ended)
+    # a probe of the client's breaker, then all that waited
+    clock.advance(script.seconds - begin - length + 20 * MINUTE)
+    weather.send()
+    assert uuapp.script_done
+    assert weather.backlog == 0
+    running.stop()
+    delivery = assert_nothing_lost()
+    assert delivery.stored == delivery.delivered == weather.measured
+    assert (delivery.duplicated > 0) == (name == "20-minutes-lost-answers")
+    produced = [f"run-{number}" for number in range(1, weather.measured + 1)]
+    received = deliveries(uuapp)
+    assert set(received) == set(produced) == set(uuapp.entries(COMMAND))
+    # what the console counts, by the numbers in the ids alone, is the same
+    ledger = Ledger()
+    ledger.add(COMMAND, received)
+    counts = ledger.counts()
+    assert (counts.delivered, counts.missing) == (len(produced), 0)
+    assert counts.duplicated == len(received) - len(produced) == delivery.duplicated
+    assert len(before) >= (begin - send) / measure
+    assert weather._storage.backup_path is not None
+    assert json.loads(Path(weather._storage.backup_path).read_text()) == []
 
 
 def test_each_example_has_its_test() -> None:
