@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -190,6 +192,34 @@ def test_what_the_terminal_cannot_show_is_escaped(
     done = run("call", COMMAND, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["name"] == "čaj"
+
+
+def test_output_that_nobody_takes_is_one_line_and_status_1(
+    uuapp: Sandbox, config_file: Path, tmp_path: Path
+) -> None:
+    uuapp.answer(COMMAND, {"long": "x" * 1_000_000})
+    module = [sys.executable, "-W", "error", "-m", "uun_iot_client", "call", COMMAND]
+    with subprocess.Popen(
+        module, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as gone:
+        assert gone.stdout is not None and gone.stderr is not None
+        assert gone.stdout.read(1) == "{"
+        gone.stdout.close()
+        assert gone.stderr.read().splitlines() == [
+            "uun-iot-client: the output cannot be written: its reader has gone"
+        ]
+    assert gone.returncode == 1
+    command = f"{shlex.join(module)} --data - <&- >&-"
+    closed = subprocess.run(command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (closed.returncode, closed.stderr) == (2, "uun-iot-client: --data: not valid JSON\n")
+    command = f"{shlex.join(module)} >&-"
+    closed = subprocess.run(command, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert closed.returncode == 1
+    assert closed.stderr == "uun-iot-client: the output cannot be written: it is closed\n"
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(module, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1 and os.strerror(errno.ENOSPC) in done.stderr
 
 
 def test_an_interrupted_command_ends_with_one_line_and_130(

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Optional, Sequence
@@ -33,6 +34,10 @@ examples:
 
 class _Problem(Exception):
     """The command line asks for something that cannot be."""
+
+
+class _NoOutput(Exception):
+    """Standard output takes nothing."""
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -97,7 +102,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         try:
             if options.what == "token":
                 headers = client.get_auth_headers()
-                print(headers["Authorization"].partition(" ")[2])
+                _print(headers["Authorization"].partition(" ")[2])
             else:
                 _print_json(_call(client, options))
         finally:
@@ -108,19 +113,38 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     except KeyboardInterrupt:
         print("uun-iot-client: interrupted", file=sys.stderr)
         return 130
+    except _NoOutput as exc:  # what was asked for is done, but nobody can know of it
+        print(f"uun-iot-client: the output cannot be written: {exc}", file=sys.stderr)
+        return 1
     except (_Problem, ConfigError, ValueError) as exc:
         print(f"uun-iot-client: {exc}", file=sys.stderr)
         return 2
     return 0
 
 
+def _print(text: str) -> None:
+    if sys.stdout is None:  # so it is where the shell has closed it
+        raise _NoOutput("it is closed")
+    try:
+        print(text, flush=True)
+        return
+    except BrokenPipeError:
+        found = "its reader has gone"
+    except OSError as exc:
+        found = exc.strerror or type(exc).__name__
+    # what is left in the buffer would be tried again when Python ends, and be an error again
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), sys.stdout.fileno())
+    raise _NoOutput(found)
+
+
 def _print_json(found: Any) -> None:
     text = json.dumps(found, ensure_ascii=False, indent=2)
     try:
-        text.encode(sys.stdout.encoding or "utf-8")
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
     except UnicodeEncodeError:  # the terminal cannot show it; escaped as JSON has it
         text = json.dumps(found, indent=2)
-    print(text)
+    _print(text)
 
 
 def _config(path: str) -> Dict[str, Any]:
@@ -161,7 +185,7 @@ def _dto_in(text: Optional[str]) -> Dict[str, Any]:
         return {}
     try:
         if text == "-":
-            text = sys.stdin.read()
+            text = "" if sys.stdin is None else sys.stdin.read()
         elif text.startswith("@"):
             text = Path(text[1:]).read_text(encoding="utf-8")
         found = json.loads(text)
