@@ -497,3 +497,34 @@ print("parent fine", flush=True)
         assert child.wait(20) == 0, child.errors
         assert child.lines == ["child fine", "parent fine"]
         assert child.errors == []
+
+
+def test_a_child_forked_while_another_thread_is_busy_with_a_timer_may_use_it() -> None:
+    script = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import Clock, RepeatTimer
+inside, let_go, ticked = threading.Event(), threading.Event(), threading.Event()
+class Slow(Clock):
+    def monotonic(self):
+        if threading.current_thread().name == "looking":
+            inside.set()
+            let_go.wait()
+        return super().monotonic()
+timer = RepeatTimer(60, ticked.set, clock=Slow())
+looking = threading.Thread(target=timer.stats, name="looking")
+looking.start()
+assert inside.wait(5)
+pid = os.fork()
+if pid == 0:
+    timer.start()
+    assert ticked.wait(5)
+    assert timer.stats().calls == 1
+    timer.stop()
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+let_go.set()
+looking.join()
+"""
+    with Child.python(script) as child:
+        assert child.wait(20) == 0, child.errors

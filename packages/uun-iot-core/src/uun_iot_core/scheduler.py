@@ -57,9 +57,10 @@ class Scheduler:
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        self._standby = threading.Condition(self._lock)
-        self._ended = threading.Condition(self._lock)
+        #: of all state here and of the timers; a forked child has another one
+        self.lock = threading.Lock()
+        self._standby = threading.Condition(self.lock)
+        self._ended = threading.Condition(self.lock)
         self._waiting_for_end = 0  # threads in `wait_idle`
         self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
@@ -87,7 +88,7 @@ class Scheduler:
     # -- series -----------------------------------------------------------------------
 
     def add(self, series: Series, at_once: bool, shift: float = 0.0) -> None:
-        """Start a series.
+        """Start a series; the caller holds the lock.
 
         Args:
             series: what to call.
@@ -97,22 +98,16 @@ class Scheduler:
         Raises:
             RuntimeError: no thread can be started and none is there.
         """
-        with self._lock:
-            series.origin = self._clock.monotonic() + shift
-            series.k = 0 if at_once else 1
-            self._live.add(series)
-            self._push(series, series.due)
-            if not self._call_up() and self._threads == 0 and self._threaded:
-                self._cancel(series)
-                raise RuntimeError(f"{series.name}: no thread can be started for its timer")
-
-    def cancel(self, series: Series) -> None:
-        """Let no further call of the series begin."""
-        with self._lock:
-            self._cancel(series)
+        series.origin = self._clock.monotonic() + shift
+        series.k = 0 if at_once else 1
+        self._live.add(series)
+        self._push(series, series.due)
+        if not self._call_up() and self._threads == 0 and self._threaded:
+            self.cancel(series)
+            raise RuntimeError(f"{series.name}: no thread can be started for its timer")
 
     def stats(self, slot: Slot, series: Optional[Series], name: str, period: float) -> TimerStats:
-        """Return the figures of a timer, all of one moment.
+        """Return the figures of a timer, all of one moment; the caller holds the lock.
 
         Args:
             slot: of the timer.
@@ -120,47 +115,50 @@ class Scheduler:
             name: what logs call it.
             period: its period in seconds.
         """
-        with self._lock:
-            missed = slot.record.missed + (0 if series is None else series.missed)
-            running = series is not None and not series.cancelled
-            stats = slot.record.stats(name, period, running, missed, self._clock)
-            if series is None or not running:
-                return stats
-            now = self._clock.monotonic()
-            shift = self._clock.time() - now
-            return stats._replace(next_start=series.due_after(now, slot.running is series) + shift)
+        missed = slot.record.missed + (0 if series is None else series.missed)
+        running = series is not None and not series.cancelled
+        stats = slot.record.stats(name, period, running, missed, self._clock)
+        if series is None or not running:
+            return stats
+        now = self._clock.monotonic()
+        shift = self._clock.time() - now
+        return stats._replace(next_start=series.due_after(now, slot.running is series) + shift)
 
     def rearm(self, series: Series, period: float, shift: float = 0.0) -> None:
         """Give a series another period, from now on; its next call is one period away.
+
+        The caller holds the lock.
 
         Args:
             series: which.
             period: seconds.
             shift: seconds by which all calls are sooner than that; less than the period.
         """
-        with self._lock:
-            if series.cancelled:
-                return
-            series.period = max(period, SHORTEST_PERIOD)
-            series.slot.record.warned = 0  # what was said was said of another period
-            series.origin = self._clock.monotonic() - shift
-            running = series.slot.running is series
-            series.k = 0 if running else 1  # at the end of a running call one step is made
-            if series.entry is not None:
-                self._queue.withdraw(series)
-                self._push(series, series.due)
+        if series.cancelled:
+            return
+        series.period = max(period, SHORTEST_PERIOD)
+        series.slot.record.warned = 0  # what was said was said of another period
+        series.origin = self._clock.monotonic() - shift
+        running = series.slot.running is series
+        series.k = 0 if running else 1  # at the end of a running call one step is made
+        if series.entry is not None:
+            self._queue.withdraw(series)
+            self._push(series, series.due)
 
     def wait_idle(self, slot: Slot) -> None:
-        """Return when no call of the timer runs; a call does not wait for itself."""
-        with self._lock:
-            self._waiting_for_end += 1
-            try:
-                while slot.running is not None and slot.thread != threading.get_ident():
-                    self._ended.wait()
-            finally:
-                self._waiting_for_end -= 1
+        """Return when no call of the timer runs; a call does not wait for itself.
 
-    def _cancel(self, series: Series) -> None:
+        The caller holds the lock, which is let go meanwhile.
+        """
+        self._waiting_for_end += 1
+        try:
+            while slot.running is not None and slot.thread != threading.get_ident():
+                self._ended.wait()
+        finally:
+            self._waiting_for_end -= 1
+
+    def cancel(self, series: Series) -> None:
+        """Let no further call of the series begin; the caller holds the lock."""
         if series.cancelled:
             return
         series.cancelled = True
@@ -194,7 +192,7 @@ class Scheduler:
         slot = series.slot
         slot.thread = threading.get_ident()
         self._running.add(slot)
-        self._lock.release()
+        self.lock.release()
         failure: Optional[Type[BaseException]] = None
         try:
             failure = series.call()
@@ -205,7 +203,7 @@ class Scheduler:
             except BaseException:  # a broken log handler of the application must not either
                 pass
         finally:
-            self._lock.acquire()
+            self.lock.acquire()
             now = self._clock.monotonic()
             self._running.discard(slot)
             if slot.record.end(now, series.period, failure):
@@ -245,26 +243,26 @@ class Scheduler:
         """Log with the lock released, since the application's log may be slow."""
         if not any(warnings):
             return
-        self._lock.release()
+        self.lock.release()
         try:
             for warning in filter(None, warnings):
                 logger.warning("%s", warning)
         except BaseException:  # a broken log handler of the application
             pass
         finally:
-            self._lock.acquire()
+            self.lock.acquire()
 
     # -- a manual clock's way -----------------------------------------------------------
 
     def next_due(self) -> Optional[float]:
         """Return when the next call is due, in the clock's monotonic seconds."""
-        with self._lock:
+        with self.lock:
             due = self._queue.next_due()
             return None if due == inf else due
 
     def run_one_due(self) -> None:
         """Run the earliest call that is due, in this thread."""
-        with self._lock:
+        with self.lock:
             series = self._take_due(self._clock.monotonic())
             if series is not None:
                 self._run(series)
@@ -303,7 +301,7 @@ class Scheduler:
 
     def _work(self) -> None:
         thread = threading.current_thread()
-        with self._lock:
+        with self.lock:
             self._waking = False
             try:
                 while self._live:
@@ -352,9 +350,9 @@ class Scheduler:
         until = min(self._queue.next_due(), self._look_at)
         seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
         self._asleep = True
-        self._lock.release()
+        self.lock.release()
         rung = self._bell.acquire(True, seconds)
-        self._lock.acquire()
+        self.lock.acquire()
         if self._asleep:
             self._asleep = False
         elif not rung:  # it was rung when the time was over already

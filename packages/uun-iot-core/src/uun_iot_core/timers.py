@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from types import ModuleType
 from typing import Any, Callable, Dict, List, Optional, Type, Union
 
@@ -77,7 +76,6 @@ class RepeatTimer:
         self._clock = clock
         self._slot = Slot()
         self._series: Optional[Series] = None
-        self._lock = threading.Lock()
 
     def _check(self, period: Any) -> None:
         problem = period_problem(period)
@@ -93,7 +91,7 @@ class RepeatTimer:
     @period.setter
     def period(self, new: Numeric) -> None:
         self._check(new)
-        with self._lock:
+        with scheduler_of(self._clock).lock:
             self._refuse_while_running("period")
             self._period = new
 
@@ -104,7 +102,7 @@ class RepeatTimer:
 
     @runonstart.setter
     def runonstart(self, new: bool) -> None:
-        with self._lock:
+        with scheduler_of(self._clock).lock:
             self._refuse_while_running("runonstart")
             self._runonstart = bool(new)
 
@@ -120,10 +118,9 @@ class RepeatTimer:
 
     def stats(self) -> TimerStats:
         """Return figures of the timer, all of one moment: see `TimerStats`."""
-        with self._lock:
-            return scheduler_of(self._clock).stats(
-                self._slot, self._series, self._name, float(self._period)
-            )
+        scheduler = scheduler_of(self._clock)
+        with scheduler.lock:
+            return scheduler.stats(self._slot, self._series, self._name, float(self._period))
 
     def _refuse_while_running(self, what: str) -> None:
         if self.running:
@@ -141,13 +138,14 @@ class RepeatTimer:
 
     def _start(self, shift: float = 0.0) -> None:
         """Start the timer, all its ticks so many seconds later."""
-        with self._lock:
+        scheduler = scheduler_of(self._clock)
+        with scheduler.lock:
             if self.running:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
             if self._series is not None:
                 self._slot.record.missed += self._series.missed
             self._series = Series(self._slot, self._call, float(self._period), self._name)
-            scheduler_of(self._clock).add(self._series, self._runonstart, shift)
+            scheduler.add(self._series, self._runonstart, shift)
 
     def stop(self, block: bool = True) -> None:
         """Stop the timer; no further call begins.
@@ -158,24 +156,24 @@ class RepeatTimer:
             block: return only when the running call has ended; a call that stops its own
                 timer does not wait for itself.
         """
-        with self._lock:
-            series = self._series
-        if series is None:
-            return
         scheduler = scheduler_of(self._clock)
-        scheduler.cancel(series)
-        if block:
-            scheduler.wait_idle(self._slot)
+        with scheduler.lock:
+            if self._series is None:
+                return
+            scheduler.cancel(self._series)
+            if block:
+                scheduler.wait_idle(self._slot)
 
     def _rearm(self, period: Numeric, shift: float = 0.0) -> None:
         """Change the period of a running timer: no extra tick, no wait for a running call.
 
         The next tick is one period away, less the shift.
         """
-        with self._lock:
+        scheduler = scheduler_of(self._clock)
+        with scheduler.lock:
             self._period = period
-            if self._series is not None and self.running:
-                scheduler_of(self._clock).rearm(self._series, float(period), shift)
+            if self._series is not None:
+                scheduler.rearm(self._series, float(period), shift)
 
     def _running_thread(self) -> Optional[int]:
         """Return the identity of the thread that runs a call right now."""
