@@ -31,11 +31,19 @@ def test_setting_the_wall_clock_leaves_monotonic_time() -> None:
     assert (clock.monotonic(), clock.time()) == (6, 11)
 
 
-@pytest.mark.parametrize("seconds", [-1, -1e-9, float("nan")])
+@pytest.mark.parametrize("seconds", [-1, -1e-9, float("nan"), float("inf")])
 def test_time_does_not_go_back(seconds: float) -> None:
     clock = ManualClock()
     with pytest.raises(ValueError, match=">= 0"):
         clock.advance(seconds)
+    assert clock.monotonic() == 0
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), float("inf")])
+def test_a_jump_is_of_a_finite_time_to_come(seconds: float) -> None:
+    clock = ManualClock()
+    with pytest.raises(ValueError, match=">= 0"):
+        clock.jump(seconds)
     assert clock.monotonic() == 0
 
 

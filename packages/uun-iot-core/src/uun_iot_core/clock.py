@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from math import inf
 from typing import TYPE_CHECKING, Optional
 
 if TYPE_CHECKING:
@@ -74,10 +75,9 @@ class ManualClock(Clock):
             seconds: how far; 0 runs what is due right now.
 
         Raises:
-            ValueError: ``seconds`` is negative.
+            ValueError: ``seconds`` is negative, or not finite.
         """
-        if not seconds >= 0:
-            raise ValueError(f"a clock advances by seconds >= 0, got {seconds!r}")
+        _check(seconds)
         with self._turn:
             end = self._now + seconds
             while self._scheduler is not None:
@@ -93,10 +93,19 @@ class ManualClock(Clock):
 
         Args:
             seconds: how far.
+
+        Raises:
+            ValueError: ``seconds`` is negative, or not finite.
         """
+        _check(seconds)
         with self._turn:
             self._now += seconds
             self.advance(0)
+
+
+def _check(seconds: float) -> None:
+    if not 0 <= seconds < inf:
+        raise ValueError(f"a clock advances by finite seconds >= 0, got {seconds!r}")
 
 
 SYSTEM_CLOCK = Clock()
