@@ -58,7 +58,17 @@ def test_start_and_stop_are_told(systemd: Systemd, tmp_path: Path) -> None:
         assert systemd.said() == [{"READY": "1", "STATUS": "running, 1 timer"}]
         clock.advance(100)
         assert systemd.said() == []  # no watchdog was asked for
-    assert systemd.said() == [{"STOPPING": "1", "STATUS": "stopping"}, {"STATUS": "stopped"}]
+    assert systemd.said() == [{"STATUS": "stopping"}, {"STATUS": "stopped"}]
+
+
+def test_a_gateway_that_is_started_again_never_tells_that_the_process_ends(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    gateway = make_gateway(tmp_path)
+    for _ in range(2):
+        gateway.start()
+        gateway.stop()
+    assert not any("STOPPING" in one for one in systemd.said())
 
 
 def test_an_update_is_told_with_its_moment(systemd: Systemd, tmp_path: Path) -> None:
@@ -120,6 +130,8 @@ def test_a_socket_that_cannot_be_reached_is_said_once_and_stops_nothing(
         ({"WATCHDOG_USEC": "0"}, None),
         ({"WATCHDOG_USEC": "-5"}, None),
         ({"WATCHDOG_USEC": "soon"}, None),
+        ({"WATCHDOG_USEC": "9" * 400}, None),
+        ({"WATCHDOG_USEC": "9" * 5000}, None),
     ],
 )
 def test_the_watchdog_is_asked_for_by_the_environment(
@@ -175,6 +187,22 @@ def test_the_watchdog_is_fed_while_no_handler_is_over_its_limit(
             {"WATCHDOG": "1"},
             {"WATCHDOG": "1"},
         ]
+
+
+def test_calls_over_their_limits_are_remembered_no_longer_than_they_last(
+    systemd: Systemd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+    clock = ManualClock()
+    sensor = Sensor(clock)
+    sensor.lasting = 30
+    config = timers(sensor={"read": 60})
+    config["gateway"]["watchdog"] = {"limits": {"sensor": 15}}
+    with make_gateway(tmp_path, config, sensor, clock=clock) as gateway:
+        for _ in range(20):
+            clock.advance(60)
+        systemd.said()
+        assert len(gateway._supervision._said) <= 1
 
 
 def test_a_limit_of_no_handler_is_a_warning(
@@ -278,3 +306,49 @@ def test_a_process_that_is_frozen_does_not_feed_it(systemd: Systemd, tmp_path: P
             systemd.next(1.0)
         child.signal(signal.SIGCONT)
         systemd.wait_for("WATCHDOG")
+
+
+INTERRUPTED = """
+import logging, sys
+from uun_iot_core import Gateway, on
+logging.basicConfig(level=logging.INFO)
+class Module:
+    id = "module"
+    @on("start")
+    def start(self, evs):
+        print("started", flush=True)
+        evs[1].wait()
+    @on("stop")
+    def stop(self):
+        print("stopped", flush=True)
+with Gateway(sys.argv[1], lambda config, client: Module()) as gateway:
+    print("in the block", flush=True)
+"""
+
+
+def test_ctrl_c_while_systemd_makes_no_room_for_a_message_stops_the_gateway(
+    tmp_path: Path,
+) -> None:
+    directory = f"/tmp/uun-iot-{secrets.token_hex(4)}"
+    os.mkdir(directory)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        listener.bind(f"{directory}/notify")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+            sender.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                while True:  # until its queue is full
+                    sender.sendto(b"STATUS=many", f"{directory}/notify")
+        path = tmp_path / "config.json"
+        path.write_text("{}")
+        env = {**os.environ, "NOTIFY_SOCKET": f"{directory}/notify"}
+        with Child.python(INTERRUPTED, str(path), env=env) as child:
+            child.wait_for_line("started")
+            child.signal(signal.SIGINT)
+            assert child.wait() in (-signal.SIGINT, 1, 130)
+            assert child.lines == ["started", "stopped"]
+            assert "KeyboardInterrupt" in child.errors[-1]
+    finally:
+        listener.close()
+        os.unlink(f"{directory}/notify")
+        os.rmdir(directory)

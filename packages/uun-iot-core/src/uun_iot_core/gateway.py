@@ -261,9 +261,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._stop_asked = False
             self.runev.set()
             self.stopev.clear()
-        self._failed = False
-        self._never_started.detach()
         try:
+            self._failed = False
+            self._never_started.detach()
             self._config.trial.started()
             self._modules.tell("_gateway_started")
             self._config.event.start()
@@ -273,12 +273,12 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._arm_timers()
             self._tick_event.start()
             self._external_event.start()
-        except BaseException:
+            self._started_at = self._clock.time(), self._clock.monotonic()
+            self._supervision.started()
+        except BaseException:  # also Ctrl-C: systemd may let it wait
             self._failed = True
             self._stop()
             raise
-        self._started_at = self._clock.time(), self._clock.monotonic()
-        self._supervision.started()
         self._enter(_RUNNING)
         logger.debug("the gateway is started")
         if self._stop_asked:
@@ -312,7 +312,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         try:
             self.runev.clear()
             self.stopev.set()
-            self._supervision.stopping()
+            self._supervision.stopping(for_good=self._exit.requested)
             self._tell_client("_gateway_stopping", STOP_GRACE)
             with StopWatch(self._busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
                 self._tick_event.cancel()

@@ -78,9 +78,16 @@ class Supervision:
         finally:
             self._notifier.ready(self._status())
 
-    def stopping(self) -> None:
-        """Tell that the gateway stops; the watchdog is fed on, until `stopped`."""
-        self._notifier.stopping()
+    def stopping(self, for_good: bool) -> None:
+        """Tell that the gateway stops; the watchdog is fed on, until `stopped`.
+
+        Args:
+            for_good: whether the process ends with it; else the gateway may start again.
+        """
+        if for_good:
+            self._notifier.stopping()
+        else:
+            self._notifier.status("stopping")
 
     def stopped(self) -> None:
         """Tell that the gateway has stopped."""
@@ -104,6 +111,7 @@ class Supervision:
             self._notifier.alive()
             return
         self._hungry = True
+        self._said &= {f"{one.name} {one.call}" for one in overdue}
         for one in overdue:
             text = f"{one.name} has run for {one.taken:.0f} s, its limit is {one.limit:g} s"
             key = f"{one.name} {one.call}"

@@ -41,7 +41,7 @@ class Notifier:
         self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def stopping(self) -> None:
-        """Tell that the gateway stops."""
+        """Tell that the process is about to end; systemd kills one that does not."""
         self._send("STOPPING=1", _status("stopping"))
 
     def status(self, status: str) -> None:
@@ -92,7 +92,8 @@ def watchdog_seconds(environ: Mapping[str, str] = os.environ) -> Optional[float]
     text = environ.get("WATCHDOG_USEC")
     if not text or environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return None
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
+    # 2⁶⁴ - 1 is the most that systemd itself counts to
+    if not (text.isascii() and text.isdigit() and len(text) <= 20 and int(text) > 0):
         logger.warning("WATCHDOG_USEC is no number of microseconds over 0; no watchdog is fed")
         return None
     return int(text) / 1e6
