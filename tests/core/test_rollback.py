@@ -284,6 +284,17 @@ def test_a_constructor_that_raises_counts_each_time(tmp_path: Path) -> None:
     assert Gateway(str(updated.path), init, clock=updated.clock).config["gateway"] == updated.start
 
 
+def test_one_that_cannot_be_loaded_any_more_counts_each_time(tmp_path: Path) -> None:
+    storage = tmp_path / "door.json"
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        updated.ask({**BAD, "moduleBackupStorage": {"door": str(storage)}})
+    storage.mkdir()  # by then it was a valid path
+    for _ in range(3):
+        with pytest.raises(ConfigError, match="there is a directory"):
+            Gateway(str(updated.path), clock=updated.clock)
+    assert Gateway(str(updated.path), clock=updated.clock).config["gateway"] == updated.start
+
+
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"\xff", b'{"trial": 3}', b'{"trial": {"configs": 5}}']

@@ -153,6 +153,34 @@ def test_on_tick_may_be_called_by_hand(updated: Updated) -> None:
     assert module.config is updated.gateway.config
 
 
+def test_two_threads_that_ask_at_once_take_turns(tmp_path: Path) -> None:
+    """Else what was fetched first might be applied last, and keys of both be mixed."""
+    asked, let_go = threading.Event(), threading.Event()
+
+    class Slow(Uuapp):
+        def get(self, *args: Any, **kwargs: Any) -> Any:
+            found = super().get(*args, **kwargs)
+            if not asked.is_set():
+                asked.set()
+                assert let_go.wait(SOON)
+            return found
+
+    updated = Updated(tmp_path, {"place": "roof", "color": "red"})
+    updated.uuapp = Slow({"place": "cellar", "color": "red"})
+    updated.gateway.uuapp_client = updated.uuapp
+    first = in_thread(updated.gateway._config.on_tick)
+    assert asked.wait(SOON)
+    updated.uuapp.reply = {"place": "roof", "color": "blue"}
+    second = in_thread(updated.gateway._config.on_tick)
+    second.join(0.1)
+    assert second.is_alive()
+    let_go.set()
+    joined(first)
+    joined(second)
+    assert (updated.live["place"], updated.live["color"]) == ("roof", "blue")
+    assert updated.saved == updated.live
+
+
 def test_callbacks_registered_later_replace_those_before(tmp_path: Path) -> None:
     first, second, third = Listener("first"), Listener("second"), Listener("third")
     with Updated(tmp_path, {}, [first]) as updated:

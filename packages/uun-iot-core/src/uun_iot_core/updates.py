@@ -71,10 +71,15 @@ class Config(IModule):
         else:
             self.trial = Trial(self._path, gateway_instance._clock)
             to_load = self.trial.open()
-            self.config = load_config(config_file if to_load == self._path else to_load)
+            try:
+                self.config = load_config(config_file if to_load == self._path else to_load)
+            except BaseException:
+                self.trial.failed()
+                raise
         #: when the last update was taken, or the file was written before; wall-clock seconds
         self.updated = os.path.getmtime(self._path) if self._path else None
         self.event = EvConfUpdate(self.config)
+        self._asking = threading.RLock()  # what is fetched first is applied first
         self._saving = threading.Lock()
         self._saved = canonical(self.config)
         self._accepted: Optional[str] = None  # the last reply that was taken
@@ -102,13 +107,15 @@ class Config(IModule):
         """Get the configuration from the uuApp and apply it, if it is a new one.
 
         What cannot be used is logged and changes nothing. While calls fail, ticks are skipped
-        in growing runs (1, 3, 7, …), of an hour at most; a call by hand never is.
+        in growing runs (1, 3, 7, …), of an hour at most; a call by hand never is. Threads that
+        call at once take turns.
         """
         if current_event() is EventType.TICK and self._polls.skip():
             return
-        reply = self._fetch()
-        if reply is not None:
-            self._take(reply)
+        with self._asking:
+            reply = self._fetch()
+            if reply is not None:
+                self._take(reply)
 
     # -- fetch ------------------------------------------------------------------------------
 
