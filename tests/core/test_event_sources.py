@@ -362,3 +362,30 @@ def test_an_event_that_fails_to_start_stops_the_gateway(tmp_path: Path) -> None:
         gateway.start()
     assert listener.heard == ["stop"]
     assert gateway.stopev.is_set()
+
+
+def test_two_sources_of_one_event_are_an_error(tmp_path: Path) -> None:
+    path = write_config(tmp_path)
+    with pytest.raises(ModuleError, match="two sources of EventType.TICK"):
+        Gateway(path, None, lambda path, config, client: [EvTick(config), EvTick(config)])
+
+
+def test_sources_without_a_type_are_all_started_and_keep_their_configuration(
+    tmp_path: Path,
+) -> None:
+    started: List[Any] = []
+
+    class EvBare(Event):
+        def start(self) -> None:
+            started.append(self._config)
+
+    class EvTickThatLooks(EvTick):
+        def start(self) -> None:
+            started.append(self._config)
+            super().start()
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return iter([EvBare(config), EvBare(config), EvTickThatLooks(config)])
+
+    with Gateway(write_config(tmp_path), None, event_init) as gateway:
+        assert [one is gateway.config for one in started] == [True] * 3

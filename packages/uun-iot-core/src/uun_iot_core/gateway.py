@@ -23,7 +23,7 @@ from typing import (
 )
 
 from .clock import SYSTEM_CLOCK, Clock
-from .events.attach import CLASSES, attach_handlers, merge_events
+from .events.attach import CLASSES, attach_handlers, completed
 from .events.base import Event, current_event
 from .events.external import EvExternal
 from .events.start import EvStart
@@ -172,7 +172,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """Make the sources that are not given; those that are given have their handlers."""
         config = self.config
         own = [EvStart(config), EvStop(config), EvTick(config), self._config.event]
-        self._events = merge_events([*own, EvExternal(config)], given)
+        self._events = completed([*own, EvExternal(config)], given)
         if not given:
             attach_handlers(config, self._modules.values(), self._events)
         for event in self._events:

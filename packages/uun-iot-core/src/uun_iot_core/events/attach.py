@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar
 
-from ..exceptions import UnsupportedEvent
+from ..exceptions import ModuleError, UnsupportedEvent
 from .base import Event, Handler, HandlerInfo, find_handlers, mark_submodule
 from .external import EvExternal
 from .start import EvStart
@@ -15,6 +15,7 @@ from .update import EvConfUpdate
 __all__ = [
     "CLASSES",
     "attach_handlers",
+    "completed",
     "extract_event_handlers_from_object",
     "get_event_class",
     "merge_events",
@@ -93,6 +94,22 @@ def merge_events(old: Iterable[Event], new: Iterable[Event]) -> List[Event]:
         new: sources that take the places of those of the same event.
     """
     return list({event.event_type: event for event in (*old, *new)}.values())
+
+
+def completed(own: List[Event], given: List[Event]) -> List[Event]:
+    """Return the sources that an application gives, and the library's for what they leave out.
+
+    Raises:
+        ModuleError: two that are given are of one event of the library.
+    """
+    kinds = [event.event_type for event in given]
+    twice = [kind for kind in CLASSES if kinds.count(kind) > 1]
+    if twice:
+        raise ModuleError(
+            f"event_init returned two sources of {twice[0]}; give the handlers of both to one, "
+            "by attach_handlers(config, objects, events)"
+        )
+    return [*(event for event in own if event.event_type not in kinds), *given]
 
 
 def extract_event_handlers_from_object(

@@ -78,6 +78,7 @@ class EvTick(Event):
     ) -> None:
         super().__init__(config)
         self._clock = clock
+        self._arms_itself = True  # no gateway does
         self._timers: List[_TickTimer] = []
         self._armed: Optional[str] = None  # what the timers were made for
         self._started = False
@@ -106,7 +107,7 @@ class EvTick(Event):
         return lambda function: Register(info, function)
 
     def _join(self, gateway: Any) -> None:
-        self._clock, self._config = gateway._clock, None
+        self._clock, self._arms_itself = gateway._clock, False
 
     # -- what the configuration says ------------------------------------------------------
 
@@ -232,7 +233,7 @@ class EvTick(Event):
         Raises:
             ConfigError: the configuration is not valid, or does not fit the handlers.
         """
-        if self._config is not None:
+        if self._arms_itself and self._config is not None:
             periods_of_all = self._config.get("gateway", {}).get("moduleTimers", {})
             found = problems(self._config) or self.problems(periods_of_all)
             if found:
