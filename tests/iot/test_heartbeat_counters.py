@@ -98,7 +98,6 @@ def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
     uuapp: Sandbox,
     gateway: Gateways,
     clock: ManualClock,
-    tmp_path: Path,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "uun_iot")
