@@ -77,20 +77,21 @@ class Ledger:
             uuapp: where they should have arrived.
             key: what an entry is recognised by, of an entry and of what has arrived.
         """
-        texts = [_text(entry, key) for entry in self._taken]
+        # In this order, since gateways may be at work: what leaves a storage has arrived before.
+        entries = list(self._taken)
+        waiting: Counter[str] = Counter()
+        for storage in list(self._storages.values()):
+            waiting.update(_text(entry, key) for entry in list(storage.data))
         arrived: Counter[str] = Counter()
         for request in uuapp.requests:
             if request.processed and request.dto_in is not None:
                 arrived.update(_text(one, key) for one in _objects(request.dto_in))
-        waiting: Counter[str] = Counter()
-        for storage in self._storages.values():
-            waiting.update(_text(entry, key) for entry in storage.data)
+        texts = [_text(entry, key) for entry in entries]
         taken = Counter(texts)
         delivered = sum((taken & arrived).values())
         missing = taken - arrived
         lost = missing - waiting
         duplicated = sum(count for text, count in (arrived - taken).items() if text in taken)
-        entries = [entry for entry, text in zip(self._taken, texts) if text in lost]
         total = sum(missing.values())
         return (
             Delivery(
@@ -100,7 +101,7 @@ class Ledger:
                 waiting=total - sum(lost.values()),
                 lost=sum(lost.values()),
             ),
-            entries,
+            [entry for entry, text in zip(entries, texts) if text in lost],
         )
 
 
