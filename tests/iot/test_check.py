@@ -273,3 +273,16 @@ def test_whatever_the_json_is_it_is_judged(value: Any, capsys: pytest.CaptureFix
     assert output.endswith("\n")
     assert all(line.startswith("config.json: ") for line in output.splitlines())
     assert (status == 0) is output.endswith(": nothing is wrong\n")
+
+
+@settings(
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(content=st.binary(max_size=20) | st.text(max_size=20).map(str.encode))
+def test_whatever_the_bytes_are_they_are_judged(
+    content: bytes, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("config.json").write_bytes(content)
+    options = argparse.Namespace(config="config.json", application=None, online=False)
+    assert check.main(options) in (0, 1)
+    assert capsys.readouterr().out.startswith("config.json: ")

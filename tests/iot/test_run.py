@@ -179,6 +179,37 @@ def test_ctrl_c_while_the_modules_are_made_is_no_stack_trace(project: Path) -> N
         assert not any("Traceback" in line for line in running.errors)
 
 
+SIGNALLED = """
+import os, signal, sys
+from uun_iot import Gateway
+from uun_iot.cli.run import run_until_told
+
+class Early(Gateway):
+    def __enter__(self):
+        if sys.argv[1] == "before the start":
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super().__enter__()
+
+class Starting:
+    id = "starting"
+    def _gateway_started(self):
+        if sys.argv[1] == "within the start":
+            os.kill(os.getpid(), signal.SIGTERM)
+    def _gateway_stopped(self):
+        print("closed", flush=True)
+
+sys.exit(run_until_told(Early("config.json", lambda config, uuclient: Starting())))
+"""
+
+
+@pytest.mark.parametrize("when", ["before the start", "within the start"])
+def test_a_signal_around_the_start_is_a_clean_end(project: Path, when: str) -> None:
+    (project / "config.json").write_text("{}")
+    done = run(when, cwd=project, program=[sys.executable, "-c", SIGNALLED])
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("closed") <= 1
+
+
 # -- once -----------------------------------------------------------------------------------------
 
 
@@ -355,6 +386,25 @@ def test_a_wrong_command_line_is_status_2(tmp_path: Path, arguments: List[str]) 
     done = run(*arguments, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("usage: uun-iot")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*UUN_IOT, "check"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr == "uun-iot check: No space left on device\n"
+
+
+def test_it_works_without_any_stream(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    code = "import os, sys; [os.close(n) for n in (0, 1, 2)]; os.execv(sys.argv[1], sys.argv[1:])"
+    for path, status in (("config.json", 0), ("nothing.json", 2)):
+        command = [sys.executable, "-c", code, sys.executable, "-m", "uun_iot", "check", path]
+        assert subprocess.run(command, cwd=tmp_path, timeout=60).returncode == status
 
 
 def test_the_script_is_installed_and_tells_its_version(tmp_path: Path) -> None:

@@ -79,6 +79,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     Args:
         argv: the arguments; those of the process if None.
     """
+    _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     # options of `uun-iot` itself end it, so the command is what comes first
     options = _parser(arguments[0] if arguments else None).parse_args(arguments)
@@ -92,7 +93,23 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"uun-iot {options.command}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        # whoever read the output has seen enough; Python would complain once more at its end
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        _give_up_output()  # whoever read it has seen enough
         return 0
+    except OSError as exc:  # the disk is full, the current directory is gone
+        place = f"{exc.filename}: " if exc.filename else ""
+        print(f"uun-iot {options.command}: {place}{exc.strerror or exc}", file=sys.stderr)
+        _give_up_output()
+        return 1
     return status
+
+
+def _open_closed_streams() -> None:
+    """Have streams to write to also where the process was started without them."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
+
+
+def _give_up_output() -> None:
+    """Write nothing more: Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

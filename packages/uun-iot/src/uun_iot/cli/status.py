@@ -59,6 +59,15 @@ def main(options: argparse.Namespace) -> int:
     if options.watch is None:
         _show(_ask(path), options.json)
         return 0
+    try:
+        _watch(path, options)
+    except KeyboardInterrupt:
+        pass  # the way to end it
+    return 0
+
+
+def _watch(path: str, options: argparse.Namespace) -> None:
+    """Ask again and again, and show what comes."""
     while True:
         try:
             answer: Optional[str] = _ask(path)
