@@ -15,7 +15,7 @@ UUN_IOT = [sys.executable, "-W", "error", "-m", "uun_iot"]
 #: an application that prints what it is told, as lines
 WEATHER = """
 import os, sys, threading, time
-from uun_iot import Module, on
+from uun_iot import Module, attach_handlers, on
 
 def say(text):
     os.write(1, (text + "\\n").encode())  # whole, from any thread
@@ -46,6 +46,31 @@ def several(config, uuclient):
 
 def none(config, uuclient):
     say("none")
+
+def registering(ev, config, uuclient):
+    class Registered:
+        id = "weather"
+
+        @ev.on("tick", "measure")
+        def measure(self):
+            say("measure")
+
+        @ev.on("tick", "send")
+        def send(self):
+            say("send")
+
+        @ev.on("start")
+        def start(self, evs):
+            say("start")
+
+        @ev.on("stop")
+        def stop(self):
+            say("stop")
+
+    return Registered()
+
+def events(config_file, config, uuclient):
+    return attach_handlers(config, [Weather(config["gateway"])])
 
 def broken(config, uuclient):
     raise LookupError("no such sensor")

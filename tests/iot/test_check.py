@@ -267,7 +267,7 @@ configurations = st.recursive(
 @example(value={"gateway": {"moduleBackupStorage": {"a": "a" * 5000}}})
 def test_whatever_the_json_is_it_is_judged(value: Any, capsys: pytest.CaptureFixture[str]) -> None:
     Path("config.json").write_text(json.dumps(value), encoding="utf-8")
-    options = argparse.Namespace(config="config.json", application=None, online=False)
+    options = argparse.Namespace(config="config.json", application=None, events=False, online=False)
     status = check.main(options)
     output = capsys.readouterr().out
     assert output.endswith("\n")
@@ -283,6 +283,6 @@ def test_whatever_the_bytes_are_they_are_judged(
     content: bytes, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("config.json").write_bytes(content)
-    options = argparse.Namespace(config="config.json", application=None, online=False)
+    options = argparse.Namespace(config="config.json", application=None, events=False, online=False)
     assert check.main(options) in (0, 1)
     assert capsys.readouterr().out.startswith("config.json: ")

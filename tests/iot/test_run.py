@@ -31,11 +31,21 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("reference", ["weather:init", "weather", "weather:several",
-                                       "weather:factory.make"])  # fmt: skip
+                                       "weather:factory.make", "weather:registering"])  # fmt: skip
 def test_any_form_of_init_runs(project: Path, reference: str) -> None:
     done = run("run", reference, "--once", cwd=project)
     assert done.returncode == 0, done.stderr
     assert ticks(done) == ["measure", "send", "stop"]
+
+
+def test_an_event_init_runs_where_it_is_said_to_be_one(project: Path) -> None:
+    done = run("run", "weather:events", "--events", "--once", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert ticks(done) == ["measure", "send", "stop"]
+    checked = run("check", "--app", "weather:events", "--events", cwd=project)
+    assert (checked.returncode, checked.stdout) == (0, "config.json: nothing is wrong\n")
+    unit = run("install-service", "weather:events", "--events", "--dry-run", cwd=project)
+    assert "run weather:events --events -c" in unit.stdout
 
 
 def test_the_application_may_stand_in_a_package_or_in_pyproject(project: Path) -> None:

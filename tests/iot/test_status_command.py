@@ -15,7 +15,7 @@ from typing import Any, Dict, Iterator, List, Optional, Type
 
 import pytest
 
-from tests.iot.command import child, refused, run
+from tests.iot.command import TIMERS, WEATHER, child, refused, run
 
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "AF_UNIX"), reason="there are no UNIX sockets on this system"
@@ -151,6 +151,30 @@ def test_a_table_is_printed(short: Path) -> None:
         "2.1",
         "d",
     ]
+
+
+def test_a_running_gateway_answers(short: Path) -> None:
+    config: Dict[str, Any] = json.loads(json.dumps(TIMERS))
+    config["gateway"]["moduleBackupStorage"] = {"weather": "weather.json"}
+    config["gateway"]["socket"] = {"path": "s"}
+    (short / "config.json").write_text(json.dumps(config))
+    (short / "weather.py").write_text(WEATHER)
+    with child("run", "weather", cwd=short) as running:
+        running.wait_for_line("^measure$")
+        status = json.loads(run("status", "--json", cwd=short).stdout)
+        assert set(status) >= set(STATUS)
+        assert status["pid"] == running.pid and status["storages"]["weather"]["entries"] >= 1
+        done = run("status", cwd=short)
+        assert (done.returncode, done.stderr) == (0, "")
+        lines = done.stdout.splitlines()
+        assert f"process {running.pid}, up " in lines[0] and lines[0].endswith("no heartbeat")
+        (timer,) = [line.split() for line in lines if line.startswith("weather:measure ")]
+        assert timer[1:3] == ["200", "ms"] and "-" not in timer
+        (storage,) = [line.split() for line in lines if line.startswith("weather ")]
+        assert int(storage[1]) >= 1
+        running.terminate()
+        assert running.wait() == 0
+    assert "no gateway listens there" in refused(run("status", cwd=short), 1)
 
 
 def test_json_is_passed_on_and_the_socket_is_found_in_the_configuration(short: Path) -> None:

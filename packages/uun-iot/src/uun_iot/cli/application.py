@@ -12,7 +12,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from .errors import Failed, Misused
 
-__all__ = ["add_application", "application_of", "building", "load"]
+__all__ = [
+    "add_application",
+    "add_events",
+    "application_of",
+    "arguments_of",
+    "building",
+    "load",
+]
 
 logger = logging.getLogger("uun_iot.cli")
 
@@ -33,6 +40,20 @@ def add_application(parser: argparse.ArgumentParser, *, optional: bool = False) 
         help="where the function is that makes the modules, for example weather:init; "
         "without :INIT it is `init`"
         + ("; by default what [tool.uun-iot] in pyproject.toml says" if optional else ""),
+    )
+    add_events(parser)
+
+
+def add_events(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says of which generation INIT is.
+
+    Args:
+        parser: of a command.
+    """
+    parser.add_argument(
+        "--events",
+        action="store_true",
+        help="INIT is an event_init(config_file, config, uuclient), which makes event sources",
     )
 
 
@@ -139,6 +160,16 @@ def _instead(found: Any, path: str) -> str:
         else []
     )
     return f"; it has the functions {', '.join(names)}" if names else ""
+
+
+def arguments_of(init: Callable[..., Any], events: bool) -> Dict[str, Any]:
+    """Return the arguments by which a gateway takes a function that makes its modules.
+
+    Args:
+        init: the function.
+        events: it is an ``event_init``.
+    """
+    return {"event_init" if events else "module_init": init}
 
 
 @contextlib.contextmanager

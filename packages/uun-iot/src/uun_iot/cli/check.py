@@ -11,6 +11,7 @@ import argparse
 import os
 from typing import Any, Iterator, List, Tuple
 
+from .application import add_events
 from .errors import Misused
 from .text import one_line, say
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="make the modules, too, and look whether the configuration fits them; their storages "
         "are not opened",
     )
+    add_events(parser)
     parser.add_argument(
         "--online",
         action="store_true",
@@ -64,7 +66,7 @@ def main(options: argparse.Namespace) -> int:
     if not found and options.application is not None:
         from .checkapp import application_problems
 
-        found, more = application_problems(config, options.application)
+        found, more = application_problems(config, options.application, options.events)
         remarks += more
         for problem in found:
             say(one_line(f"{path}: {problem}"))

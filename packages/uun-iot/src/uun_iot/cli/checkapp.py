@@ -9,17 +9,20 @@ import os
 import tempfile
 from typing import Any, Dict, List, Tuple
 
-from .application import load
+from .application import arguments_of, load
 
 __all__ = ["application_problems"]
 
 
-def application_problems(config: Dict[str, Any], reference: str) -> Tuple[List[str], List[str]]:
+def application_problems(
+    config: Dict[str, Any], reference: str, events: bool
+) -> Tuple[List[str], List[str]]:
     """Make the modules, without their storages; return problems, and what the gateway warns of.
 
     Args:
         config: a valid configuration.
         reference: ``package.module:function``.
+        events: the function is an ``event_init``.
     """
     from uun_iot import Gateway
     from uun_iot.exceptions import ConfigError, ModuleError
@@ -39,7 +42,7 @@ def application_problems(config: Dict[str, Any], reference: str) -> Tuple[List[s
         with open(path, "w", encoding="utf-8") as file:
             json.dump(bare, file)
         try:
-            gateway = Gateway(path, init)
+            gateway = Gateway(path, **arguments_of(init, events))
         except (ConfigError, ModuleError) as exc:
             return f"; {exc}".split(f"; {path}: ")[1:] or [str(exc)], []
         except Exception as exc:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
-from .application import add_application, application_of, building, load
+from .application import add_application, application_of, arguments_of, building, load
 from .errors import Failed, Misused
 from .logs import add_log, configure
 from .text import one_line, say
@@ -93,7 +93,7 @@ def main(options: argparse.Namespace) -> int:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{path}{leftover}")
         with building("the gateway"):
-            gateway = Gateway(str(path), init)
+            gateway = Gateway(str(path), **arguments_of(init, options.events))
         if script is not None:
             sandbox.play(script)
         say("Ctrl-C ends it. What arrives:")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any, Callable
+from typing import Any, Dict
 
 from uun_iot import Gateway, ManualClock
 
@@ -30,7 +30,7 @@ class _Aligned(Gateway):
         self._tick_event.spread = 0.0
 
 
-def run_once(config: str, init: Callable[..., Any]) -> int:
+def run_once(config: str, init: Dict[str, Any]) -> int:
     """Start a gateway, call each tick handler that has a timer once, and stop it.
 
     The handlers are called one after another, in the order of the modules. Start and stop
@@ -38,14 +38,14 @@ def run_once(config: str, init: Callable[..., Any]) -> int:
 
     Args:
         config: path of the configuration.
-        init: makes the modules.
+        init: the argument of the gateway that makes the modules, see `arguments_of`.
 
     Returns:
         The exit status: 1 if a tick handler raised.
     """
     clock = _StandingClock()
     with building("the gateway"):
-        gateway = _Aligned(config, init, clock=clock)
+        gateway = _Aligned(config, **init, clock=clock)
     with gateway:
         clock.advance(0)
     stats = gateway.timer_stats()

@@ -10,7 +10,7 @@ import argparse
 import signal
 from typing import TYPE_CHECKING
 
-from .application import add_application, application_of, building, load
+from .application import add_application, application_of, arguments_of, building, load
 from .errors import Failed
 from .logs import add_log, configure
 
@@ -61,11 +61,11 @@ def main(options: argparse.Namespace) -> int:
     if options.once:
         from .once import run_once
 
-        return run_once(options.config, init)
+        return run_once(options.config, arguments_of(init, options.events))
     from uun_iot import Gateway
 
     with building("the gateway"):
-        gateway = Gateway(options.config, init)
+        gateway = Gateway(options.config, **arguments_of(init, options.events))
     return run_until_told(gateway)
 
 

@@ -63,6 +63,7 @@ def main(options: argparse.Namespace) -> int:
         raise Misused(f"{options.config}: there is no such file")
     load(application)  # what cannot be imported would be restarted for ever
     command = [sys.executable, "-m", "uun_iot", "run", application]
+    command += ["--events"] if options.events else []
     command += ["-c", os.path.abspath(options.config)]
     try:
         text = unit_text(
