@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -131,6 +132,19 @@ def test_a_path_elsewhere_is_not_followed(gateway: Gateways, tmp_path: Path, pat
     running = gateway(None, {"moduleBackupStorage": {"weather": {"path": path}}})
     moved = running.config["gateway"]["moduleBackupStorage"]["weather"]["path"]
     assert moved == str(tmp_path / "gateway" / "weather.json")
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="there are no UNIX sockets here")
+def test_a_socket_is_made_where_its_path_fits(gateway: Gateways) -> None:
+    running = gateway(None, {"socket": {"path": "/run/" + "long/" * 30 + "uun.sock"}})
+    path = running.config["gateway"]["socket"]["path"]
+    assert os.path.basename(path) == "uun.sock"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.connect(path)
+        asking.sendall(b"status\n")
+        assert asking.makefile("rb").read(2) == b"0 "
+    gateway.stop()
+    assert not os.path.exists(os.path.dirname(path))
 
 
 @pytest.mark.parametrize("form", ["init", "module", "list", "none", "file"])

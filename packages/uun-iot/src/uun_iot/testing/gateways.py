@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
 
@@ -41,6 +42,7 @@ class Gateways:
         self._uuapp = uuapp
         self._ledger = Ledger()
         self._made: List[Gateway] = []
+        self._sockets: Optional[tempfile.TemporaryDirectory[str]] = None
 
     def __call__(
         self, modules: Any = None, config: Optional[Configuration] = None, *, start: bool = True
@@ -82,14 +84,28 @@ class Gateways:
                 whole = {"gateway": whole}
         else:
             whole = load_config(os.fspath(config))
+        whole.setdefault("gateway", {})
         if self._uuapp is None:
-            return moved(whole, str(self._directory))
-        return sandboxed(whole, self._uuapp, str(self._directory))
+            turned = moved(whole, str(self._directory))
+        else:
+            turned = sandboxed(whole, self._uuapp, str(self._directory))
+        socket = turned["gateway"].get("socket") if isinstance(turned["gateway"], dict) else None
+        if isinstance(socket, dict) and isinstance(socket.get("path"), str):
+            socket["path"] = os.path.join(self._short(), os.path.basename(socket["path"]))
+        return turned
+
+    def _short(self) -> str:
+        """Return a folder for sockets, whose paths may be short only, unlike those of tests."""
+        if self._sockets is None:
+            self._sockets = tempfile.TemporaryDirectory(prefix="uun-")
+        return self._sockets.name
 
     def stop(self) -> None:
         """Stop all gateways, the last one first."""
         for gateway in reversed(self._made):
             gateway.stop()
+        if self._sockets is not None:
+            self._sockets.cleanup()
 
     def delivery(self, *, key: Optional[Key] = None) -> Delivery:
         """Return what became of all entries that the storages of the modules took.
