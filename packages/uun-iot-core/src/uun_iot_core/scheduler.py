@@ -15,8 +15,9 @@ the leader while it runs the handler. If that does not come back, the deputy tak
 from __future__ import annotations
 
 import threading
+import time
 from math import inf
-from typing import List, Optional, Sequence, Set, Type
+from typing import Callable, List, Optional, Sequence, Set, Type
 
 from .clock import Clock, ManualClock
 from .due_queue import DueQueue
@@ -53,6 +54,7 @@ class Scheduler:
         self._threaded = not isinstance(clock, ManualClock)
         # the system's own clock is what a wait is measured with, and needs no second look
         own = type(clock).monotonic is Clock.monotonic
+        self._now: Callable[[], float] = time.monotonic if own else clock.monotonic
         self._longest_wait = threading.TIMEOUT_MAX if own else LONGEST_WAIT
         self._reset()
 
@@ -98,7 +100,7 @@ class Scheduler:
         Raises:
             RuntimeError: no thread can be started and none is there.
         """
-        series.origin = self._clock.monotonic() + shift
+        series.origin = self._now() + shift
         series.k = 0 if at_once else 1
         self._live.add(series)
         self._push(series, series.due)
@@ -138,7 +140,7 @@ class Scheduler:
             return
         series.period = max(period, SHORTEST_PERIOD)
         series.slot.record.warned = 0  # what was said was said of another period
-        series.origin = self._clock.monotonic() - shift
+        series.origin = self._now() - shift
         running = series.slot.running is series
         series.k = 0 if running else 1  # at the end of a running call one step is made
         if series.entry is not None:
@@ -182,13 +184,13 @@ class Scheduler:
             slot = series.slot
             if slot.running is None:
                 slot.running = series
-                slot.record.begin(series.due, now)
+                slot.record.begin(series.origin + series.k * series.period, now)
                 return series
             slot.waiting = series  # the call of an earlier start still runs
         return None
 
-    def _run(self, series: Series) -> None:
-        """Run a call with the lock released, then queue what follows."""
+    def _run(self, series: Series) -> float:
+        """Run a call with the lock released, queue what follows, and return when that was."""
         slot = series.slot
         slot.thread = threading.get_ident()
         self._running.add(slot)
@@ -204,21 +206,21 @@ class Scheduler:
                 pass
         finally:
             self.lock.acquire()
-            now = self._clock.monotonic()
+            now = self._now()
             self._running.discard(slot)
             if slot.record.end(now, series.period, failure):
                 # before the call counts as ended: who stops the timer may rely on the log
                 self._say([slot.record.warning(series.name, series.period, now)])
-                now = self._clock.monotonic()
+                now = self._now()
             slot.running = slot.thread = None
             if not series.cancelled:
-                series.step(now)
-                self._push(series, series.due)
+                self._push(series, series.step(now))
             if slot.waiting is not None:
                 waiting, slot.waiting = slot.waiting, None
                 self._push(waiting, now)
             if self._waiting_for_end:
                 self._ended.notify_all()
+        return now
 
     # -- calls that take long ---------------------------------------------------------------
 
@@ -263,7 +265,7 @@ class Scheduler:
     def run_one_due(self) -> None:
         """Run the earliest call that is due, in this thread."""
         with self.lock:
-            series = self._take_due(self._clock.monotonic())
+            series = self._take_due(self._now())
             if series is not None:
                 self._run(series)
 
@@ -316,11 +318,11 @@ class Scheduler:
         """Wait for what comes due and run it, until another thread leads."""
         me = self._leader = threading.get_ident()
         try:
+            now = self._now()
             while self._live and self._leader == me:
-                now = self._clock.monotonic()
                 series = self._take_due(now)
                 if series is None:
-                    self._wait(now)
+                    now = self._wait(now)
                     continue
                 record = series.slot.record
                 if (
@@ -334,7 +336,7 @@ class Scheduler:
                     self._look_at = min(self._look_at, record.warn_when(series.period))
                     self._hand_over()
                 thread.name = series.thread_name
-                self._run(series)
+                now = self._run(series)
                 thread.name = "uun_iot idle"
                 if self._leader == me:
                     self._in_place = None
@@ -342,11 +344,11 @@ class Scheduler:
             if self._leader == me:
                 self._leader = self._in_place = None
 
-    def _wait(self, now: float) -> None:
-        """Sleep until something is due, or the bell rings; for the leader."""
+    def _wait(self, now: float) -> float:
+        """Sleep until something is due, or the bell rings, and return when; for the leader."""
         if now > self._look_at:
             self._look_at_running(now)
-            return
+            return self._now()
         until = min(self._queue.next_due(), self._look_at)
         seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
         self._asleep = True
@@ -357,6 +359,7 @@ class Scheduler:
             self._asleep = False
         elif not rung:  # it was rung when the time was over already
             self._bell.acquire()
+        return self._now()
 
     def _stand_by(self) -> bool:
         """Wait until this thread is to lead; return False where it is not needed."""
@@ -381,7 +384,7 @@ class Scheduler:
         """Look after the leader once; return False where its place is to be taken."""
         if self._leader is None:
             return False
-        now = self._clock.monotonic()
+        now = self._now()
         if self._in_place is None:
             following = min(self._queue.next_due(), self._look_at)
             self._watch_at = max(now, following) + GUARD

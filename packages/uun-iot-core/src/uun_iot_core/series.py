@@ -65,13 +65,15 @@ class Series:
             return self.due
         return self.origin + max(self.k + 1, (now - self.origin) // self.period + 1) * self.period
 
-    def step(self, now: float) -> None:
-        """Go on to the next due moment; those that have passed meanwhile are missed."""
+    def step(self, now: float) -> float:
+        """Go on to the next due moment and return it; those passed meanwhile are missed."""
         following = self.k + 1
-        if self.origin + following * self.period < now:
-            self.k = max(following, int((now - self.origin) // self.period))
-            while self.due < now:
-                self.k += 1
-            self.missed += self.k - following
-        else:
+        due = self.origin + following * self.period
+        if due >= now:
             self.k = following
+            return due
+        self.k = max(following, int((now - self.origin) // self.period))
+        while self.due < now:
+            self.k += 1
+        self.missed += self.k - following
+        return self.due
