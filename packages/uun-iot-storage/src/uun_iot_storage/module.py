@@ -6,7 +6,7 @@ import math
 import threading
 from dataclasses import asdict
 from enum import Enum
-from typing import Any, Callable, Dict, List, Optional, Tuple, Type, Union
+from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
 
 from uun_iot_core.events import EvConfUpdate
 from uun_iot_core.exceptions import ConfigError
@@ -109,10 +109,9 @@ class Module(IModule):
         self._config_base: Optional[str] = None
         if storage is True:
             storage = Storage(self.id, **self._storage_settings())
+        used = storage if isinstance(storage, Storage) else None
         # declared as what it is for all but those who asked for none
-        self._storage: Storage = storage  # type: ignore[assignment]  # see above
-        if storage is False:
-            self._storage = None  # type: ignore[assignment]  # likewise
+        self._storage: Storage = used  # type: ignore[assignment]  # see above
 
     @property
     def id(self) -> ModuleId:
@@ -164,14 +163,9 @@ class Module(IModule):
         """
         if not isinstance(scope, ConfigScopeEnum):
             raise TypeError(f"scope must be a ConfigScopeEnum, got {type(scope).__name__}")
-        base = getattr(self, "_config_base", None)  # absent without super().__init__()
-        parts: List[str] = []
-        if scope is ConfigScopeEnum.GATEWAY:
-            pass
-        elif scope is ConfigScopeEnum.BASED and base is not None:
-            parts = base.split("/") if base else []
-        else:
-            parts = [self.id]
+        own = getattr(self, "_config_base", None)  # absent without super().__init__()
+        base = {ConfigScopeEnum.GATEWAY: "", ConfigScopeEnum.BASED: own}.get(scope)
+        parts = [self.id] if base is None else base.split("/") if base else []
         if key is not None:
             parts += key.split("/")
         value: Any = self._config

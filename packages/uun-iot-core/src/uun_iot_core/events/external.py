@@ -79,11 +79,8 @@ class EvExternal(Event):
                     f"module `{info.owner_id}`; give one of them another name"
                 )
             if " " in name or "\n" in name:
-                logger.warning(
-                    "module `%s`: nobody can send the command %r, since it holds a blank",
-                    info.owner_id,
-                    name,
-                )
+                said = "module `%s`: nobody can send the command %r, since it holds a blank"
+                logger.warning(said, info.owner_id, name)
             taken[name] = info.owner_id
             self._handlers.append((handler, info))
 
@@ -157,8 +154,6 @@ class EvExternal(Event):
 def _answer(output: Any, exc: Optional[BaseException]) -> str:
     if exc is not None:
         return f"1 {type(exc).__name__}: {' '.join(str(exc).split())}"
-    if output is None or output == "":
-        return "0"
-    if isinstance(output, str):
-        return f"0 {output}"
-    return f"1 the handler returned {json_type(output)} instead of a string or None"
+    if not isinstance(output, (str, type(None))):
+        return f"1 the handler returned {json_type(output)} instead of a string or None"
+    return f"0 {output}" if output else "0"

@@ -7,13 +7,10 @@ from typing import Any, Dict, Iterable, List, Optional
 from uun_iot_client import UuAppClient
 from uun_iot_core import Config, Event, IModule, on
 from uun_iot_core.events import EvConfUpdate, EvExternal, EvTick, attach_handlers, merge_events
-from uun_iot_core.logs import get_logger
 
 from .Heartbeat import Heartbeat, heartbeat_command
 
 __all__ = ["ConfigUpdates", "init_library_module_events", "library_modules"]
-
-logger = get_logger(__name__)
 
 
 class ConfigUpdates(IModule):
@@ -27,10 +24,8 @@ class ConfigUpdates(IModule):
 
     @on("tick")
     def on_tick(self) -> None:
-        """Get the configuration from the uuApp, as `Config.on_tick` does."""
-        if self.target is None:
-            logger.debug("there is no gateway whose configuration is to be updated")
-        else:
+        """Get the configuration from the uuApp, as `Config.on_tick` does, if there is a gateway."""
+        if self.target is not None:
             self.target.on_tick()
 
 
