@@ -157,6 +157,31 @@ def test_handlers_may_be_added_by_hand() -> None:
     assert calls == [{"a": 1}]
 
 
+def test_what_is_to_be_called_first_at_an_update_is_called_where_it_is_announced() -> None:
+    calls: List[Tuple[str, bool]] = []
+    told = threading.Event()
+    here = threading.get_ident()
+
+    class Usual:
+        @EvConfUpdate.subscribe
+        def updated(self, new_config: Dict[str, Any]) -> None:
+            calls.append(("usual", threading.get_ident() == here))
+            told.set()
+
+    class First:
+        @EvConfUpdate.subscribe_first
+        def updated(self, new_config: Dict[str, Any]) -> None:
+            assert not told.wait(0.05)  # nobody is called beside it
+            calls.append(("first", threading.get_ident() == here))
+
+    (event,) = attach_handlers({"gateway": {}}, [Usual(), First()])
+    assert isinstance(event, EvConfUpdate)
+    with event:
+        event.announce(after=lambda: None)
+        assert told.wait(SOON)
+    assert calls == [("first", True), ("usual", False)]
+
+
 # -- in a gateway ----------------------------------------------------------------------------------
 
 

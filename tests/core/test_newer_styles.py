@@ -484,7 +484,7 @@ def test_a_blocking_start_handler_that_raises_hurts_nobody(
 
 
 def test_a_blocking_start_handler_may_stop_the_gateway(tmp_path: Path) -> None:
-    ticks: List[int] = []
+    calls: List[str] = []
 
     class Module:
         gateway: Gateway
@@ -494,16 +494,19 @@ def test_a_blocking_start_handler_may_stop_the_gateway(tmp_path: Path) -> None:
             self.gateway.start()  # is starting already
             self.gateway.stop()
             assert evs[1].is_set()
+            calls.append("first")
 
-        @EvTick.subscribe
-        def tick(self) -> None:
-            ticks.append(1)
+        @EvStop.subscribe
+        def stop(self) -> None:
+            calls.append("stop")
 
     module = Module()
-    module.gateway = make_gateway(tmp_path, timers(module=1), module)
-    module.gateway.start()
-    assert module.gateway.stopev.is_set() and not module.gateway.runev.is_set()
-    assert ticks == []
+    module.gateway = make_gateway(tmp_path, {}, module)
+    for _ in range(2):
+        module.gateway.start()
+        assert calls == ["first", "stop"]  # it has stopped when its start returns
+        assert module.gateway.stopev.is_set() and not module.gateway.runev.is_set()
+        calls.clear()
 
 
 def test_a_stop_ends_a_start_that_waits_for_a_handler(tmp_path: Path) -> None:
