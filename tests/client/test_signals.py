@@ -15,6 +15,7 @@ import pytest
 from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 from uun_iot_client import RetryPolicy, UuAppClient
+from uun_iot_client.threads import start
 
 COMMAND = "weather/add"
 GRANT = "oidc/grantToken"
@@ -130,15 +131,17 @@ with Sandbox(directory=sys.argv[3]) as uuapp:
         if random.random() < 0.1:
             client.close()
         call = random.choice([client.get, client.post, client.multipart])
-        armed = True
-        signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.012))
         try:
-            call("weather/add", {})
+            try:
+                armed = True
+                signal.setitimer(signal.ITIMER_REAL, random.uniform(0.00005, 0.012))
+                call("weather/add", {})
+            finally:
+                armed = False  # it may come here, too
         except Interrupted:
             interrupted += 1
-        finally:
-            armed = False
-            signal.setitimer(signal.ITIMER_REAL, 0)
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
         if number % 100 == 0:
             client.reset_breaker()
             start = time.monotonic()
@@ -161,3 +164,24 @@ def test_whenever_it_comes_nothing_stays_locked(tmp_path: Path, rounds: int, see
         seconds, error = json.loads(line)
         assert error is None and seconds < 5
     assert int(last.split()[1]) > rounds // 10
+
+
+def test_starting_a_thread_hides_no_exception_of_a_signal_handler() -> None:
+    """`Thread.start` does, where the handler raises when the thread has just begun."""
+
+    class Begun(threading.Thread):
+        def start(self) -> None:
+            try:
+                raise Interrupted("from the handler")
+            except Interrupted:
+                raise KeyError(self)  # noqa: B904  # as the standard library has it
+
+    with pytest.raises(Interrupted, match="^from the handler$"):
+        start(Begun())
+
+    class Refused(threading.Thread):
+        def start(self) -> None:
+            raise KeyError("from the handler")
+
+    with pytest.raises(KeyError, match="from the handler"):
+        start(Refused())

@@ -20,6 +20,7 @@ from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
 
 from .resolver import Resolver
+from .threads import start
 
 __all__ = ["Call", "Calls", "Ended", "Progress", "current_call"]
 
@@ -233,7 +234,7 @@ class Calls:
             )
             # without it (no thread can be started) there are still the time-outs of sockets
             with contextlib.suppress(RuntimeError):
-                self._watcher.start()
+                start(self._watcher)
         elif moment < self._wakes:
             self._changed.notify_all()
 

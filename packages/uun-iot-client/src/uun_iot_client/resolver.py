@@ -14,6 +14,7 @@ import time
 from typing import Any, Dict, List, Optional, Set
 
 from .forks import watch_forks
+from .threads import start
 
 __all__ = ["Resolver", "is_address"]
 
@@ -114,9 +115,8 @@ class Resolver:
                     )
                 mine = self._questions[host] = _Question(host)
                 self._asking.add(mine)
-            threading.Thread(
-                target=self._ask, args=(mine,), name=f"uun_iot address of {host}", daemon=True
-            ).start()
+            name = f"uun_iot address of {host}"
+            start(threading.Thread(target=self._ask, args=(mine,), name=name, daemon=True))
         except RuntimeError:
             if mine is None:
                 raise

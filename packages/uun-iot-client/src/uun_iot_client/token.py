@@ -264,8 +264,7 @@ class Token:
         finally:
             if self._obtaining == me:
                 self._obtaining = None
-            # also if it is not: a signal handler may have raised before that was noted; and
-            # without a call before it, since they run after calls
+            # also if it is not noted, and after no call: that is where signal handlers raise
             try:
                 self._lock.release()
             except RuntimeError:
