@@ -499,8 +499,8 @@ def test_the_health_check_ends_a_process_that_does_not_send(
     make_station: MakeStation, uuapp: Sandbox, console: WeatherConsole
 ) -> None:
     station = make_station(health=True)
-    station.gateway["healthCheck"]["modules"]["weatherConditions"]["leeway"] = 0.4
-    station.gateway["moduleTimers"]["healthCheck"]["weatherConditions"] = 0.5
+    station.gateway["healthCheck"]["modules"]["weatherConditions"]["leeway"] = 1.5
+    station.gateway["moduleTimers"]["healthCheck"]["weatherConditions"] = 2
     console.behave(CLOSED)  # nothing is stored, so nothing is sent
     with station.start() as run:
         assert run.child.wait(TIMEOUT) == 1

@@ -23,7 +23,7 @@ from .clock import Clock, ManualClock
 from .due_queue import DueQueue
 from .logs import get_logger
 from .series import SHORTEST_PERIOD, Series, Slot
-from .timer_stats import TimerStats, stack_of
+from .timer_stats import stack_of
 
 __all__ = ["Scheduler"]
 
@@ -35,7 +35,7 @@ RESERVE = 2
 IDLE_SECONDS = 30.0
 #: seconds by which a handler that runs for longer than it used to may hold up others
 GUARD = 0.02
-#: seconds by which the next call may be late before more than one thread runs what is due
+#: seconds by which a call may be late before more than one thread runs what is due
 LATE = 0.001
 #: seconds of the longest single wait on a clock of the application's, which may jump
 LONGEST_WAIT = 30.0
@@ -108,24 +108,6 @@ class Scheduler:
             self.cancel(series)
             raise RuntimeError(f"{series.name}: no thread can be started for its timer")
 
-    def stats(self, slot: Slot, series: Optional[Series], name: str, period: float) -> TimerStats:
-        """Return the figures of a timer, all of one moment; the caller holds the lock.
-
-        Args:
-            slot: of the timer.
-            series: its present one, if it was ever started.
-            name: what logs call it.
-            period: its period in seconds.
-        """
-        missed = slot.record.missed + (0 if series is None else series.missed)
-        running = series is not None and not series.cancelled
-        stats = slot.record.stats(name, period, running, missed, self._clock)
-        if series is None or not running:
-            return stats
-        now = self._clock.monotonic()
-        shift = self._clock.time() - now
-        return stats._replace(next_start=series.due_after(now, slot.running is series) + shift)
-
     def rearm(self, series: Series, period: float, shift: float = 0.0) -> None:
         """Give a series another period, from now on; its next call is one period away.
 
@@ -177,17 +159,16 @@ class Scheduler:
         if self._queue.push(series, due):
             self._ring()
 
-    def _take_due(self, now: float) -> Optional[Series]:
-        """Take the earliest series that is due and may run now."""
-        while self._queue.next_due() <= now:
-            series = self._queue.pop()
-            slot = series.slot
-            if slot.running is None:
-                slot.running = series
-                slot.record.begin(series.origin + series.k * series.period, now)
-                return series
+    def _take(self, now: float) -> Optional[Series]:
+        """Take the next series, which is due; None where it has to wait for a call."""
+        series = self._queue.pop()
+        slot = series.slot
+        if slot.running is not None:
             slot.waiting = series  # the call of an earlier start still runs
-        return None
+            return None
+        slot.running = series
+        slot.record.begin(series.origin + series.k * series.period, now)
+        return series
 
     def _run(self, series: Series) -> float:
         """Run a call with the lock released, queue what follows, and return when that was."""
@@ -214,7 +195,9 @@ class Scheduler:
                 now = self._now()
             slot.running = slot.thread = None
             if not series.cancelled:
-                self._push(series, series.step(now))
+                following = series.step(now)
+                if self._queue.push(series, following) and self._asleep:
+                    self._ring()
             if slot.waiting is not None:
                 waiting, slot.waiting = slot.waiting, None
                 self._push(waiting, now)
@@ -263,9 +246,10 @@ class Scheduler:
             return None if due == inf else due
 
     def run_one_due(self) -> None:
-        """Run the earliest call that is due, in this thread."""
+        """Run the earliest call if it is due and may run now, in this thread."""
         with self.lock:
-            series = self._take_due(self._now())
+            now = self._now()
+            series = self._take(now) if self._queue.next_due() <= now else None
             if series is not None:
                 self._run(series)
 
@@ -320,16 +304,17 @@ class Scheduler:
         try:
             now = self._now()
             while self._live and self._leader == me:
-                series = self._take_due(now)
+                due = self._queue.next_due()
+                if due > now:
+                    if due > now + GUARD:  # else another call follows at once
+                        thread.name = "uun_iot idle"
+                    now = self._wait(now, due)
+                    continue
+                series = self._take(now)
                 if series is None:
-                    now = self._wait(now)
                     continue
                 record = series.slot.record
-                if (
-                    self._watch_at <= now + GUARD
-                    and record.wary == 0
-                    and self._queue.next_due() > now - LATE
-                ):
+                if record.wary == 0 and self._watch_at <= now + GUARD and now < due + LATE:
                     self._in_place = now
                 else:
                     # also where nothing else is due: somebody must watch the call
@@ -337,19 +322,19 @@ class Scheduler:
                     self._hand_over()
                 thread.name = series.thread_name
                 now = self._run(series)
-                thread.name = "uun_iot idle"
                 if self._leader == me:
                     self._in_place = None
         finally:
+            thread.name = "uun_iot idle"
             if self._leader == me:
                 self._leader = self._in_place = None
 
-    def _wait(self, now: float) -> float:
+    def _wait(self, now: float, due: float) -> float:
         """Sleep until something is due, or the bell rings, and return when; for the leader."""
         if now > self._look_at:
             self._look_at_running(now)
             return self._now()
-        until = min(self._queue.next_due(), self._look_at)
+        until = due if due < self._look_at else self._look_at
         seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
         self._asleep = True
         self.lock.release()

@@ -118,9 +118,17 @@ class RepeatTimer:
 
     def stats(self) -> TimerStats:
         """Return figures of the timer, all of one moment: see `TimerStats`."""
-        scheduler = scheduler_of(self._clock)
-        with scheduler.lock:
-            return scheduler.stats(self._slot, self._series, self._name, float(self._period))
+        slot, clock = self._slot, self._clock
+        with scheduler_of(clock).lock:
+            series = self._series
+            running = series is not None and not series.cancelled
+            missed = slot.record.missed + (0 if series is None else series.missed)
+            stats = slot.record.stats(self._name, float(self._period), running, missed, clock)
+            if series is None or series.cancelled:
+                return stats
+            now = clock.monotonic()
+            following = series.due_after(now, busy=slot.running is series)
+            return stats._replace(next_start=following + clock.time() - now)
 
     def _refuse_while_running(self, what: str) -> None:
         if self.running:
