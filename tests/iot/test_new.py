@@ -38,6 +38,11 @@ def files(folder: Path) -> Dict[str, str]:
         ("weather", "weather", "Weather", "weather"),
         ("roof-pump2", "roof_pump2", "RoofPump2", "roofPump2"),
         ("roof_pump", "roof_pump", "RoofPump", "roofPump"),
+        # named as the fixtures of its tests
+        ("gateway", "gateway", "Gateway", "gateway"),
+        ("clock", "clock", "Clock", "clock"),
+        ("uuapp", "uuapp", "Uuapp", "uuapp"),
+        ("assert-nothing-lost", "assert_nothing_lost", "AssertNothingLost", "assertNothingLost"),
     ],
 )
 def test_a_new_project_passes_its_own_tests_and_check(
@@ -105,6 +110,8 @@ def test_the_test_of_a_new_project_fails_where_entries_get_lost(tmp_path: Path) 
         ("requests", "there is a module requests already"),
         ("tests", "there is a module tests already"),
         ("sys", "there is a module sys already"),
+        ("heartbeat", "a module with the id heartbeat already"),
+        ("config", "a module with the id config already"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, said: str) -> None:

@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Dict, Set
 
 from .errors import Failed, Misused
 from .text import say
@@ -77,6 +77,18 @@ def _check(name: str) -> None:
         raise Misused(f"{name} is a word of Python; choose another name")
     if _is_taken(module):
         raise Misused(f"there is a module {module} already, which this would hide")
+    module_id = _words(name)["id"]
+    if module_id in _library_ids():
+        raise Misused(
+            f"each gateway has a module with the id {module_id} already; choose another name"
+        )
+
+
+def _library_ids() -> Set[str]:
+    from uun_iot.modules import Heartbeat
+    from uun_iot_core import Config
+
+    return {Config.id, Heartbeat.id}
 
 
 def _is_taken(module: str) -> bool:
