@@ -84,6 +84,23 @@ def test_a_byte_order_mark_and_any_alphabet_are_read(tmp_path: Path) -> None:
     assert load_config(str(path)) == {"gateway": {"čidlo": "teploměr 温度"}}
 
 
+def test_a_key_that_is_there_twice_is_a_warning_with_its_place(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        '{"a": [0, {"b": 1, "b": 2, "b": 3}], "gateway": {"moduleTimers": {"weather": 1, '
+        '"weather": {"x": 1, "x": 1}}, "moduleTimers": {"weather": 5}}}'
+    )
+    config = load_config(str(path))
+    assert config == {"a": [0, {"b": 3}], "gateway": {"moduleTimers": {"weather": 5}}}
+    said = "the key stands there more than once; keep one of them"
+    assert messages(caplog, logging.WARNING) == [
+        f"{path}: a[1].b: {said}",
+        f"{path}: gateway.moduleTimers: {said}",
+    ]
+
+
 def test_a_path_object_is_taken(tmp_path: Path) -> None:
     assert load_config(Path(write_config(tmp_path))) == {"gateway": {}}  # type: ignore[arg-type]  # applications do it
 

@@ -108,6 +108,25 @@ def test_a_file_that_is_no_json_is_a_problem_and_one_that_is_not_there_a_mistake
     assert run("check", "folder", cwd=Path.cwd()).returncode == 1
 
 
+def test_a_key_that_is_there_twice_is_a_problem_beside_the_others() -> None:
+    text = (
+        '{"gateway": {"moduleTimers": {"a": 1}, "moduleTimers": {"b": 0}, "socket": {"path": 5}}}'
+    )
+    status, lines = checked(text)
+    assert status == 1
+    assert [line.partition(": ")[0] for line in lines] == [
+        "gateway.moduleTimers",
+        "gateway.moduleTimers.b",
+        "gateway.socket.path",
+    ]
+    assert "more than once" in lines[0]
+    status, lines = checked('{"gateway": {"socket": 7, "x": {"y": {}, "y": {}}}}')
+    assert (status, [line.partition(": ")[0] for line in lines]) == (
+        1,
+        ["gateway.x.y", "gateway.socket"],
+    )
+
+
 @pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_where_nothing_may_be_written_is_named() -> None:
     os.mkdir("closed", 0o500)

@@ -7,14 +7,18 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from math import inf
 from typing import Any, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 
 from .exceptions import ConfigError, json_type
+from .logs import get_logger
 from .socket_server import path_problem
 from .timers import period_problem
 
 __all__ = ["canonical", "load_config", "problems", "read_config"]
+
+logger = get_logger(__name__)
 
 Problems = Iterator[Tuple[str, str]]
 
@@ -60,26 +64,35 @@ def load_config(path: str) -> Dict[str, Any]:
         ConfigError: the file is missing, damaged, or has a value that cannot be used; the
             message names the file and the JSON path.
     """
-    config = read_config(path)
+    twice: List[str] = []
+    config = read_config(path, twice)
     found = problems(config, path)
     if found:
         raise ConfigError("; ".join(f"{path}: {problem}" for problem in found))
+    for problem in twice:  # such a file has always been taken
+        logger.warning("%s: %s", path, problem)
     config.setdefault("gateway", {})
     return dict(config)
 
 
-def read_config(path: str) -> Any:
+def read_config(path: str, twice: Optional[List[str]] = None) -> Any:
     """Return what a configuration file says, whether that can be used or not.
 
     Args:
         path: the JSON file.
+        twice: takes in what is wrong with keys that an object has more than once, as `problems`
+            writes it; the last of them counts.
 
     Raises:
         ConfigError: the file is missing, or is no JSON; the message names it.
     """
+    repeated = _Repeated()
     try:
         with open(path, encoding="utf-8-sig") as file:
-            return json.load(file)
+            config = json.load(file, object_pairs_hook=repeated.take)
+        if twice is not None:
+            twice += repeated.problems(config)
+        return config
     except OSError as exc:
         raise ConfigError(
             f"{path}: the configuration file cannot be read ({exc.strerror}); "
@@ -96,6 +109,35 @@ def read_config(path: str) -> Any:
         raise ConfigError(f"{path}: the configuration file is nested too deeply") from None
     except ValueError as exc:  # a number of too many digits, or a path that cannot be one
         raise ConfigError(f"{path}: the configuration file cannot be read ({exc})") from None
+
+
+class _Repeated:
+    """Finds keys that an object of a JSON text has more than once."""
+
+    def __init__(self) -> None:
+        self._found: Dict[int, Tuple[Dict[str, Any], List[str]]] = {}
+
+    def take(self, pairs: List[Tuple[str, Any]]) -> Dict[str, Any]:
+        """Make an object of its pairs: the `object_pairs_hook` of a decoder."""
+        made = dict(pairs)
+        if len(made) < len(pairs):
+            counts = Counter(key for key, _ in pairs)
+            # the object is kept, so that no other one gets its address
+            self._found[id(made)] = made, [key for key in made if counts[key] > 1]
+        return made
+
+    def problems(self, value: Any, path: str = "") -> Iterator[str]:
+        """Yield ``JSON path: what is wrong`` for each such key within a decoded value."""
+        if not self._found:
+            return
+        if isinstance(value, dict):
+            for key in self._found.get(id(value), (value, []))[1]:
+                yield f"{path}{key}: the key stands there more than once; keep one of them"
+            for key, one in value.items():
+                yield from self.problems(one, f"{path}{key}.")
+        elif isinstance(value, list):
+            for number, one in enumerate(value):
+                yield from self.problems(one, f"{path[:-1]}[{number}].")
 
 
 def canonical(value: Any) -> str:

@@ -54,12 +54,13 @@ def main(options: argparse.Namespace) -> int:
     path = options.config
     if not os.path.exists(path):
         raise Misused(f"{path}: there is no such file")
+    found: List[str] = []
     try:
-        config = read_config(path)
+        config = read_config(path, found)
     except ConfigError as exc:
         say(one_line(str(exc)))  # it names the file
         return 1
-    found = _problems(config, path)
+    found += _problems(config, path)
     for problem in found:
         say(one_line(f"{path}: {problem}"))
     remarks = list(_remarks(config))
