@@ -325,6 +325,20 @@ class TestWhatItChanges:
         assert page.ask("PUT", "api/configuration?anyway", "[").status_code == 422
         assert uuapp.published == {"good": 1}
 
+    @pytest.mark.parametrize("text", ['{"a": "\\ud800"}', '{"\\udfff": 1}', '{"a": 1e999}'])
+    def test_what_no_gateway_could_read_is_not_published_even_on_demand(
+        self, page: Page, uuapp: Sandbox, text: str
+    ) -> None:
+        uuapp.publish({"good": 1})
+        reply = page.ask("PUT", "api/configuration?anyway", text)
+        assert reply.status_code == 422
+        (problem,) = reply.json()["problems"]
+        assert problem["fatal"]
+        assert uuapp.published == {"good": 1}
+        with pytest.raises(ValueError):
+            uuapp.publish(json.loads(text))
+        assert uuapp.published == {"good": 1}
+
     def test_what_a_gateway_would_refuse_is_published_only_on_demand(
         self, page: Page, uuapp: Sandbox
     ) -> None:
@@ -501,6 +515,11 @@ except ModuleNotFoundError as exc:
         ('{"a": 1\n "b": 2}', [(2, 2)]),
         ("[]", [(1, 1)]),
         ('{"a": NaN}', [(1, 1)]),
+        ('{"a": 1e999}', [(1, 1)]),
+        ('{"a": [-1e999]}', [(1, 1)]),
+        ('{"a": "\\ud800"}', [(1, 1)]),
+        ('{"\\udfff": 1}', [(1, 1)]),
+        ('{"a": "\\ud83d\\ude00"}', []),
         ("{" + '"a": {' * 3000 + "}" * 3001, [(1, 1)]),
         ('{"a": 1, "a": 2}', [(1, 10)]),
         ('{"moduleTimers":\n {"w": {"a": 1,\n  "b": "x"}}}', [(3, 3)]),

@@ -59,7 +59,8 @@ class Published:
             TypeError, ValueError: it is not JSON.
             OSError: it cannot be kept; the one before stays.
         """
-        text = json.dumps(configuration, indent=4, ensure_ascii=False)
+        text = json.dumps(configuration, indent=4, ensure_ascii=False, allow_nan=False)
+        text.encode("utf-8")  # half a character cannot be sent
         if self._path is not None:
             atomic_write(self._path, text + "\n", mode=0o600)
         self.configuration = json.loads(text)

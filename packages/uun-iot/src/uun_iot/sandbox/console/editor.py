@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import re
 from json.decoder import scanstring  # type: ignore[attr-defined]  # typeshed leaves it out
 from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 
@@ -11,6 +13,7 @@ from uun_iot_core import problems
 __all__ = ["Checked", "Problem", "check"]
 
 _BLANK = " \t\n\r"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 class Problem(NamedTuple):
@@ -48,7 +51,7 @@ def check(text: str) -> Checked:
         text: JSON.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant)
+        value = json.loads(text, parse_constant=_refuse_constant, parse_float=_finite)
     except json.JSONDecodeError as exc:
         return Checked(None, [Problem(exc.lineno, exc.colno, f"{exc.msg}.", True)])
     except (ValueError, RecursionError) as exc:
@@ -58,8 +61,12 @@ def check(text: str) -> Checked:
         return Checked(None, [Problem(1, 1, "Expected an object: { … }.", True)])
     try:
         places, twice = _Places(text).find()
+        half = _SURROGATE.search(json.dumps(value, ensure_ascii=False))
     except RecursionError:
         return Checked(None, [Problem(1, 1, "This is nested too deeply.", True)])
+    if half is not None:
+        message = f"{half[0]!r} is half a character, which no file can hold."
+        return Checked(None, [Problem(1, 1, message, True)])
     found = [
         Problem(*_line_and_column(text, at), f"The key {name!r} stands here again.", False)
         for at, name in twice
@@ -77,6 +84,13 @@ def _refuse_constant(name: str) -> None:
 
 def _line_and_column(text: str, at: int) -> Tuple[int, int]:
     return text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:40]} is too big a number.")
+    return value
 
 
 def _nearest(places: Dict[str, int], path: str) -> int:
