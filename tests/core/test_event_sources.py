@@ -389,10 +389,42 @@ def test_an_event_that_fails_to_start_stops_the_gateway(tmp_path: Path) -> None:
     assert gateway.stopev.is_set()
 
 
-def test_two_sources_of_one_event_are_an_error(tmp_path: Path) -> None:
+def test_an_event_init_may_join_lists_of_sources(tmp_path: Path) -> None:
+    class Other(Module):
+        id = "other"
+
+    class EvTickOfItsOwn(EvTick):
+        pass
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return [
+            *attach_handlers(config, [one]),
+            *attach_handlers(config, [other], [EvTickOfItsOwn(config)]),
+        ]
+
+    one, other, clock = Module(), Other(), ManualClock()
+    path = write_config(tmp_path, timers(module=1, other=1))
+    with Gateway(path, None, event_init, clock=clock) as gateway:
+        clock.advance(0)
+        assert isinstance(gateway._tick_event, EvTickOfItsOwn)
+    assert one.calls == other.calls == ["hook started", "start", "tick", "stop", "hook stopped"]
+
+
+def test_two_sources_of_one_event_with_ways_of_their_own_are_an_error(tmp_path: Path) -> None:
+    class EvTickOfItsOwn(EvTick):
+        pass
+
     path = write_config(tmp_path)
     with pytest.raises(ModuleError, match="two sources of EventType.TICK"):
-        Gateway(path, None, lambda path, config, client: [EvTick(config), EvTick(config)])
+        Gateway(path, None, lambda path, config, client: [EvTickOfItsOwn(), EvTickOfItsOwn()])
+
+
+def test_all_sources_that_are_there_stay() -> None:
+    first, second = EvTick(), EvTick()
+    attach_handlers({}, [Module()], [first])
+    events = attach_handlers({}, [Module()], [first, second])
+    assert events[:2] == [first, second]
+    assert [first.number_of_handlers(), second.number_of_handlers()] == [1, 1]
 
 
 def test_sources_without_a_type_are_all_started_and_keep_their_configuration(

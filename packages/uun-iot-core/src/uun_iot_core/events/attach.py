@@ -59,7 +59,8 @@ def attach_handlers(
     Args:
         config: the whole configuration; sources that are made here get it.
         objects: modules, or anything else that has handlers.
-        events: the sources that there are already.
+        events: the sources that there are already; of several of an event, the last one gets
+            the handlers.
         get_ev_class: returns the class of which a source of an event type is to be made,
             where there is none yet; by default `get_event_class`.
 
@@ -70,7 +71,8 @@ def attach_handlers(
         UnsupportedEvent: no class is known for an event.
         ModuleError: two objects handle the same command.
     """
-    sources = {event.event_type: event for event in events or ()}
+    given = list(events or ())
+    sources = {event.event_type: event for event in given}
     found: Dict[Any, List[Tuple[Handler, HandlerInfo]]] = {}
     owners: Dict[Any, List[Any]] = {}
     for one in objects:
@@ -80,10 +82,11 @@ def attach_handlers(
     for event_type, handlers in found.items():
         if event_type not in sources:
             sources[event_type] = (get_ev_class or get_event_class)(event_type)(config)
+            given.append(sources[event_type])
         sources[event_type].add_handlers(handlers)
         # for the gateway, which tells them of its start and stop
         vars(sources[event_type]).setdefault("_owners", []).extend(owners[event_type])
-    return list(sources.values())
+    return given
 
 
 def merge_events(old: Iterable[Event], new: Iterable[Event]) -> List[Event]:
@@ -96,20 +99,31 @@ def merge_events(old: Iterable[Event], new: Iterable[Event]) -> List[Event]:
     return list({event.event_type: event for event in (*old, *new)}.values())
 
 
-def completed(own: List[Event], given: List[Event]) -> List[Event]:
+def completed(own: Iterable[Event], given: Iterable[Event]) -> List[Event]:
     """Return the sources that an application gives, and the library's for what they leave out.
 
+    Of each event of the library there is one then, with the handlers of all that were given.
+
     Raises:
-        ModuleError: two that are given are of one event of the library.
+        ModuleError: two that are given are of one event of the library, but of classes of the
+            application; or two of their handlers are of one command.
     """
-    kinds = [event.event_type for event in given]
-    twice = [kind for kind in CLASSES if kinds.count(kind) > 1]
-    if twice:
-        raise ModuleError(
-            f"event_init returned two sources of {twice[0]}; give the handlers of both to one, "
-            "by attach_handlers(config, objects, events)"
-        )
-    return [*(event for event in own if event.event_type not in kinds), *given]
+    sources: List[Event] = []
+    # the library's come last: they give their handlers to one of the application's own class
+    for event in sorted(given, key=lambda event: type(event) in CLASSES.values()):
+        same = [one for one in sources if one.event_type == event.event_type in CLASSES]
+        if not same:
+            sources.append(event)
+        elif type(event) in CLASSES.values():
+            same[0].add_handlers(event._handlers)
+            vars(same[0]).setdefault("_owners", []).extend(vars(event).get("_owners", ()))
+        else:
+            raise ModuleError(
+                f"event_init returned two sources of {event.event_type}; give the handlers of "
+                "both to one, by attach_handlers(config, objects, events)"
+            )
+    kinds = [event.event_type for event in sources]
+    return [*(event for event in own if event.event_type not in kinds), *sources]
 
 
 def extract_event_handlers_from_object(

@@ -6,7 +6,8 @@ from typing import Any, Dict, Iterable, List, Optional
 
 from uun_iot_client import UuAppClient
 from uun_iot_core import Config, Event, IModule, on
-from uun_iot_core.events import EvConfUpdate, EvExternal, EvTick, attach_handlers, merge_events
+from uun_iot_core.events import EvConfUpdate, EvExternal, EvTick, attach_handlers
+from uun_iot_core.events.attach import completed
 
 from .Heartbeat import Heartbeat, heartbeat_command
 
@@ -73,4 +74,4 @@ def init_library_module_events(
     if config_path is not None:
         modules.append(ConfigUpdates())
     own = [EvTick(config), EvConfUpdate(config), EvExternal(config)]
-    return attach_handlers(config, modules, merge_events(own, events or ()))
+    return attach_handlers(config, modules, completed(own, events or ()))
