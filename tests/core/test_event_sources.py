@@ -307,6 +307,32 @@ def test_an_event_of_the_application_is_started_and_stopped_with_the_gateway(
     assert info == HandlerInfo("message", ("temperature",), {"qos": 1}, "listener")
 
 
+def test_an_event_of_the_application_may_keep_its_handlers_in_its_own_way(tmp_path: Path) -> None:
+    class EvByTopic(EvMessage):
+        _handlers: Any
+
+        def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
+            self._handlers = {}  # first, as the events of 0.12 do
+            super().__init__(config)
+
+        def add_handlers(self, handlers: Iterable[Tuple[Callable[..., Any], HandlerInfo]]) -> None:
+            for handler, info in handlers:
+                self._handlers[info.args[0]] = handler
+
+        def start(self) -> None:
+            self.topics = dict(self._handlers)
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return attach_handlers(config, [listener], [EvByTopic(config)])
+
+    listener = Listener()
+    with Gateway(write_config(tmp_path), None, event_init) as gateway:
+        (event,) = [event for event in gateway._events if isinstance(event, EvByTopic)]
+        assert event.number_of_handlers() == 2
+        event.arrive("temperature", b"21")
+    assert listener.heard == [b"21", "stop"]
+
+
 def test_an_event_of_the_application_needs_an_event_init(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedEvent, match="'message'"):
         Gateway(write_config(tmp_path), lambda config, client: Listener())

@@ -282,7 +282,8 @@ class Event:
         if requires_config and config is None:
             raise ValueError(f"{type(self).__name__} needs the configuration")
         self._config = config
-        self._handlers: List[Tuple[Handler, HandlerInfo]] = []
+        if not hasattr(self, "_handlers"):  # a subclass may keep them in another way
+            self._handlers: List[Tuple[Handler, HandlerInfo]] = []
 
     @classmethod
     def _register(
