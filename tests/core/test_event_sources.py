@@ -379,6 +379,48 @@ def test_a_source_of_the_applications_own_takes_the_place_of_the_librarys(tmp_pa
     assert module.calls.count("tick") == 1
 
 
+@pytest.mark.parametrize("base", [EvStart, EvStop, EvTick, EvConfUpdate, EvExternal])
+def test_an_event_derived_from_the_librarys_with_a_type_of_its_own(
+    base: Any, tmp_path: Path
+) -> None:
+    calls: List[str] = []
+    done = threading.Event()
+
+    class EvLate(base):  # type: ignore[misc]  # any of them
+        event_type = "late"
+
+        def start(self) -> None:
+            calls.append("late start")
+            super().start()
+
+        def stop(self) -> None:
+            super().stop()
+            calls.append("late stop")
+
+    class Late:
+        @(EvLate.subscribe_command("late") if base is EvExternal else EvLate.subscribe)
+        def handle(self, *args: Any) -> None:
+            calls.append("handler")
+            done.set()
+
+    clock, module = ManualClock(), Module()
+    config = timers(module=1, late=1)
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return attach_handlers(
+            config, [Late()], attach_handlers(config, [module]), lambda _: EvLate
+        )
+
+    with Gateway(write_config(tmp_path, config), None, event_init, clock=clock):
+        assert calls[0] == "late start"
+        clock.advance(0)
+        if base in (EvStart, EvTick):
+            assert done.wait(SOON)
+    assert calls[-1] == "late stop"
+    assert calls.count("handler") == (base in (EvStart, EvStop, EvTick))
+    assert module.calls == ["hook started", "start", "tick", "stop", "hook stopped"]
+
+
 def test_an_event_that_fails_to_stop_keeps_nobody_from_stopping(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

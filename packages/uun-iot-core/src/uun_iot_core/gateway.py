@@ -183,8 +183,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._external_event = self._source(EvExternal)
         self._external_event.built_in["status"] = lambda: json.dumps(self.status())
         self._config.event = self._source(EvConfUpdate)
-        known = tuple(CLASSES.values())
-        self._own_events = [event for event in self._events if not isinstance(event, known)]
+        sources = [self._source(kind) for kind in CLASSES.values()]
+        self._own_events = [event for event in self._events if event not in sources]
         self._supervision = Supervision(
             self._clock, self._tick_event.number_of_timers, self._overdue
         )
@@ -193,8 +193,10 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     def _source(self, kind: Type[E]) -> E:
         """Return the source of an event; an idle one where the application has another kind."""
-        found = next((event for event in self._events if isinstance(event, kind)), None)
-        return kind(self.config) if found is None else found
+        for event in self._events:
+            if isinstance(event, kind) and event.event_type == kind.event_type:
+                return event
+        return kind(self.config)
 
     def _build_timers(self, config_file: str) -> None:
         found = self._misfits(self.config["gateway"])

@@ -49,9 +49,8 @@ class ThreadedEvent(Event):
             if after is not None:
                 after()
 
-        thread = threading.Thread(
-            target=run, name=f"uun_iot {info.event_type.value} {info.owner_id}"
-        )
+        event = getattr(info.event_type, "value", info.event_type)
+        thread = threading.Thread(target=run, name=f"uun_iot {event} {info.owner_id}")
         self._threads = [old for old in self._threads if old.is_alive()]
         try:
             thread.start()

@@ -107,7 +107,8 @@ class EvTick(Event):
         return lambda function: Register(info, function)
 
     def _join(self, gateway: Any) -> None:
-        self._clock, self._arms_itself = gateway._clock, False
+        # the gateway arms the ticks, but not what is derived from them with a type of its own
+        self._clock, self._arms_itself = gateway._clock, self.event_type != EventType.TICK
 
     # -- what the configuration says ------------------------------------------------------
 
