@@ -293,14 +293,14 @@ def test_a_stop_waits_for_the_handler_that_runs_and_refuses_those_that_wait(
                 len(
                     [
                         one
-                        for one in gateway._external_event._server._clients  # type: ignore[union-attr]  # it serves
+                        for one in gateway._sources.external._server._clients  # type: ignore[union-attr]  # it serves
                         if not one.expendable
                     ]
                 )
                 == 2
             )
         )
-        assert [name for name, _ in gateway._busy()] == ["uun_iot external slow"]
+        assert [name for name, _ in gateway._sources.busy()] == ["uun_iot external slow"]
         stopping = in_thread(gateway.stop)
         assert gateway.stopev.wait(SOON)
         stopping.join(0.05)

@@ -365,8 +365,8 @@ def test_a_source_of_the_applications_own_takes_the_place_of_the_librarys(tmp_pa
 
     with Gateway(path, None, derived, clock=clock) as gateway:
         clock.advance(0)
-        assert isinstance(gateway._tick_event, EvTickByHand)
-        assert gateway._tick_event.started == 1
+        assert isinstance(gateway._sources.tick, EvTickByHand)
+        assert gateway._sources.tick.started == 1
     assert module.calls.count("tick") == 1
 
     module.calls.clear()
@@ -398,7 +398,7 @@ def test_an_event_derived_from_the_librarys_with_a_type_of_its_own(
             calls.append("late stop")
 
     class Late:
-        @(EvLate.subscribe_command("late") if base is EvExternal else EvLate.subscribe)
+        @(EvLate.subscribe_command("late") if base is EvExternal else EvLate.subscribe)  # type: ignore[untyped-decorator]
         def handle(self, *args: Any) -> None:
             calls.append("handler")
             done.set()
@@ -474,7 +474,7 @@ def test_an_event_init_may_join_lists_of_sources(tmp_path: Path) -> None:
     path = write_config(tmp_path, timers(module=1, other=1))
     with Gateway(path, None, event_init, clock=clock) as gateway:
         clock.advance(0)
-        assert isinstance(gateway._tick_event, EvTickOfItsOwn)
+        assert isinstance(gateway._sources.tick, EvTickOfItsOwn)
     assert one.calls == other.calls == ["hook started", "start", "tick", "stop", "hook stopped"]
 
 

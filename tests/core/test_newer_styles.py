@@ -715,7 +715,7 @@ def test_everything_on_one_gateway_and_one_installed_library(tmp_path: Path) -> 
     config = timers(documented=1, registered={"a": 1}, subscribed=1, mixed={"a": 1, "b": 2})
     with Gateway(write_config(tmp_path, config), init, clock=clock) as gateway:
         clock.advance(2)
-        respond = gateway._external_event.respond
+        respond = gateway._sources.external.respond
         assert respond("registered a b") == '0 ["registered", "a b"]'
         assert respond("subscribed[now]") == '0 ["subscribed[now]", null]'
     ids = ("documented", "registered", "subscribed", "mixed")

@@ -23,18 +23,13 @@ from typing import (
 )
 
 from .clock import SYSTEM_CLOCK, Clock
-from .events.attach import CLASSES, attach_handlers, completed
+from .events.attach import attach_handlers
 from .events.base import Event, current_event
-from .events.external import EvExternal
-from .events.start import EvStart
-from .events.stop import EvStop
-from .events.threads import Busy
-from .events.tick import EvTick
-from .events.update import EvConfUpdate
 from .exceptions import ConfigError
 from .logs import get_logger
 from .modules import Modules, call_init, modules_in, owners_in, tell
 from .signals import SignalExit
+from .sources import Sources
 from .status import status_of
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
@@ -46,7 +41,6 @@ __all__ = ["Client", "Gateway"]
 
 logger = get_logger(__name__)
 
-E = TypeVar("E", bound=Event)
 G = TypeVar("G", bound="Gateway")
 
 #: seconds of requests that stop handlers get when the gateway stops
@@ -171,50 +165,36 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     def _build_events(self, given: List[Event]) -> None:
         """Make the sources that are not given; those that are given have their handlers."""
         config = self.config
-        own = [EvStart(config), EvStop(config), EvTick(config), self._config.event]
-        self._events = completed([*own, EvExternal(config)], given)
+        self._sources = Sources(config, self._config.event, given)
+        self._events = self._sources.all
         if not given:
             attach_handlers(config, self._modules.values(), self._events)
         for event in self._events:
             event._join(self)
-        self._start_event = self._source(EvStart)
-        self._stop_event = self._source(EvStop)
-        self._tick_event = self._source(EvTick)
-        self._external_event = self._source(EvExternal)
-        self._external_event.built_in["status"] = lambda: json.dumps(self.status())
-        self._config.event = self._source(EvConfUpdate)
-        sources = [self._source(kind) for kind in CLASSES.values()]
-        self._own_events = [event for event in self._events if event not in sources]
-        self._supervision = Supervision(
-            self._clock, self._tick_event.number_of_timers, self._overdue
-        )
+        self._config.event = self._sources.update
+        self._sources.external.built_in["status"] = lambda: json.dumps(self.status())
+        timers = self._sources.tick.number_of_timers
+        self._supervision = Supervision(self._clock, timers, self._overdue)
         if self._config.trial.rolled_back:
             self._supervision.remark = "the last update of the configuration was rolled back"
-
-    def _source(self, kind: Type[E]) -> E:
-        """Return the source of an event; an idle one where the application has another kind."""
-        for event in self._events:
-            if isinstance(event, kind) and event.event_type == kind.event_type:
-                return event
-        return kind(self.config)
 
     def _build_timers(self, config_file: str) -> None:
         found = self._misfits(self.config["gateway"])
         if found:
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
         self._arm_timers()
-        self._tick_event.warn_of_idle_limits(self._limits())
+        self._sources.tick.warn_of_idle_limits(self._limits())
 
     def _arm_timers(self) -> None:
-        self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
-        self._tick_event.arm(self.config["gateway"].get("moduleTimers", {}))
+        self._sources.tick.spread = float(self.config["gateway"].get("timerSpread", False))
+        self._sources.tick.arm(self.config["gateway"].get("moduleTimers", {}))
 
     def _misfits(self, gateway: Dict[str, Any]) -> List[str]:
         """Return where a valid configuration does not fit the modules.
 
         A module may look at its own part by a method ``_configuration_problems(gateway)``.
         """
-        found = self._tick_event.problems(gateway.get("moduleTimers", {}))
+        found = self._sources.tick.problems(gateway.get("moduleTimers", {}))
         for module in self._modules.values():
             check = getattr(module, "_configuration_problems", None)
             if check is not None:
@@ -223,7 +203,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     def _overdue(self) -> List[Overdue]:
         """Return which calls run for longer than `gateway.watchdog.limits` has it."""
-        return self._tick_event.overdue(self._limits())
+        return self._sources.tick.overdue(self._limits())
 
     def _limits(self) -> Dict[str, Any]:
         limits: Dict[str, Any] = self.config["gateway"].get("watchdog", {}).get("limits", {})
@@ -234,8 +214,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         return self._supervision.reloading() if self.runev.is_set() else contextlib.nullcontext()
 
     def _rearm_timers(self) -> None:
-        self._tick_event.spread = float(self.config["gateway"].get("timerSpread", False))
-        self._tick_event.rearm(self.config["gateway"].get("moduleTimers", {}))
+        self._sources.tick.spread = float(self.config["gateway"].get("timerSpread", False))
+        self._sources.tick.rearm(self.config["gateway"].get("moduleTimers", {}))
 
     # -- start and stop -----------------------------------------------------------------------
 
@@ -254,7 +234,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
                     raise RuntimeError("a handler cannot start the gateway while it stops")
-                if self._start_event.is_waited_for():
+                if self._sources.starting.is_waited_for():
                     return
                 self._state_changed.wait()
             if self._state == _RUNNING:
@@ -268,13 +248,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._never_started.detach()
             self._config.trial.started()
             self._modules.tell("_gateway_started")
-            self._config.event.start()
-            self._start_event.start()
-            for event in self._own_events:
-                event.start()
             self._arm_timers()
-            self._tick_event.start()
-            self._external_event.start()
+            self._sources.start()
             self._started_at = self._clock.time(), self._clock.monotonic()
             self._supervision.started()
         except BaseException:  # also Ctrl-C: systemd may let it wait
@@ -301,7 +276,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                     # what the start waits for may end by these
                     self.runev.clear()
                     self.stopev.set()
-                    if self._start_event.is_waited_for():
+                    if self._sources.starting.is_waited_for():
                         self._stop_asked = True
                         return
                 self._state_changed.wait()
@@ -316,17 +291,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self.stopev.set()
             self._supervision.stopping(for_good=self._exit.requested)
             self._tell_client("_gateway_stopping", STOP_GRACE)
-            with StopWatch(self._busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
-                self._tick_event.cancel()
-                self._config.event.cancel()
-                self._external_event.cancel()
-                for event in self._own_events:
-                    tell(event, "stop", f"event {event.event_type!r}")
-                self._stop_event.stop()
-                self._tick_event.stop()
-                self._external_event.stop()
-                self._start_event.stop()
-                self._config.event.stop()
+            with StopWatch(self._sources.busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
+                self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             try:
                 self._modules.tell("_gateway_stopped")
@@ -343,7 +309,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         They count from when the timers were made, with the gateway or by an update that
         changed them while it was stopped; starting again does not set them back.
         """
-        return self._tick_event.stats()
+        return self._sources.tick.stats()
 
     def status(self) -> Dict[str, Any]:
         """Return what the command ``status`` answers with: how the gateway fares, for JSON.
@@ -356,15 +322,6 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         with self._state_changed:
             self._state = state
             self._state_changed.notify_all()
-
-    def _busy(self) -> List[Busy]:
-        return [
-            *self._stop_event.busy(),
-            *self._tick_event.busy(),
-            *self._external_event.busy(),
-            *self._start_event.busy(),
-            *self._config.event.busy(),
-        ]
 
     def _tell_client(self, hook: str, *args: Any) -> None:
         tell(self.uuapp_client, hook, "the client", *args)

@@ -27,7 +27,7 @@ class _Aligned(Gateway):
 
     def _arm_timers(self) -> None:
         super()._arm_timers()
-        self._tick_event.spread = 0.0
+        self._sources.tick.spread = 0.0
 
 
 def run_once(config: str, init: Dict[str, Any]) -> int:

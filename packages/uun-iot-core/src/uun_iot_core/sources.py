@@ -1,0 +1,79 @@
+"""`Sources`: the event sources of a gateway, and the order in which they start and stop."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Type, TypeVar
+
+from .events.attach import completed
+from .events.base import Event
+from .events.external import EvExternal
+from .events.start import EvStart
+from .events.stop import EvStop
+from .events.threads import Busy
+from .events.tick import EvTick
+from .events.update import EvConfUpdate
+from .modules import tell
+
+__all__ = ["Sources"]
+
+E = TypeVar("E", bound=Event)
+
+
+class Sources:
+    """The event sources of a gateway: those of the application, and the library's for the rest.
+
+    Args:
+        config: the configuration.
+        update: the library's source of updates, which may have handlers already.
+        given: the sources of the application.
+
+    Raises:
+        ModuleError: two that are given are of one event of the library.
+    """
+
+    def __init__(self, config: Dict[str, Any], update: EvConfUpdate, given: List[Event]) -> None:
+        self._config = config
+        own = [EvStart(config), EvStop(config), EvTick(config), update, EvExternal(config)]
+        #: all of them, in order
+        self.all = completed(own, given)
+        self.starting = self._source(EvStart)
+        self.stopping = self._source(EvStop)
+        self.tick = self._source(EvTick)
+        self.update = self._source(EvConfUpdate)
+        self.external = self._source(EvExternal)
+        known = (self.starting, self.stopping, self.tick, self.update, self.external)
+        self._others = [event for event in self.all if event not in known]
+
+    def _source(self, kind: Type[E]) -> E:
+        """Return the source of an event; an idle one where the application has another kind."""
+        for event in self.all:
+            if isinstance(event, kind) and event.event_type == kind.event_type:
+                return event
+        return kind(self._config)
+
+    def start(self) -> None:
+        """Call the start handlers, then start what calls handlers later."""
+        self.update.start()
+        self.starting.start()
+        for event in self._others:
+            event.start()
+        self.tick.start()
+        self.external.start()
+
+    def stop(self) -> None:
+        """Begin no call any more, call the stop handlers, and wait for all that run."""
+        self.tick.cancel()
+        self.update.cancel()
+        self.external.cancel()
+        for event in self._others:
+            tell(event, "stop", f"event {event.event_type!r}")
+        self.stopping.stop()
+        self.tick.stop()
+        self.external.stop()
+        self.starting.stop()
+        self.update.stop()
+
+    def busy(self) -> List[Busy]:
+        """Return which handlers still run."""
+        own = (self.stopping, self.tick, self.external, self.starting, self.update)
+        return [busy for event in own for busy in event.busy()]
