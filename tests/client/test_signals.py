@@ -138,7 +138,12 @@ with Sandbox(directory=sys.argv[3]) as uuapp:
                 call("weather/add", {})
             finally:
                 armed = False  # it may come here, too
-        except Interrupted:
+        except Exception as exc:
+            # libraries below may raise an error of their own while they clean up after it
+            while exc is not None and not isinstance(exc, Interrupted):
+                exc = exc.__context__
+            if exc is None:
+                raise
             interrupted += 1
         armed = False
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -157,7 +162,7 @@ with Sandbox(directory=sys.argv[3]) as uuapp:
 def test_whenever_it_comes_nothing_stays_locked(tmp_path: Path, rounds: int, seed: int) -> None:
     env = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[2])}
     with Child.python(AT_RANDOM, str(rounds), str(seed), str(tmp_path), env=env) as child:
-        assert child.wait(60 + rounds / 10) == 0, child.errors
+        assert child.wait(60 + rounds / 10) == 0, child.errors[-20:]
         *left_alone, last = child.lines
     assert len(left_alone) == rounds // 100
     for line in left_alone:
