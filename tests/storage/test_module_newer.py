@@ -202,7 +202,7 @@ def test_an_update_leaves_a_configuration_that_the_module_has_set_by_itself(tmp_
     assert made[0]._c("a") == "mine"
 
 
-def test_the_default_handler_of_updates_may_be_overridden_or_switched_off(tmp_path: Path) -> None:
+def test_what_takes_an_updated_configuration_may_be_overridden(tmp_path: Path) -> None:
     seen: List[str] = []
 
     class Overriding(Module):
@@ -213,17 +213,27 @@ def test_the_default_handler_of_updates_may_be_overridden_or_switched_off(tmp_pa
             super()._update_config(new_config)
             seen.append(self._c("a"))
 
+    class Undecorated(Module):
+        id = "undecorated"
+
+        def _update_config(self, new_config: Dict[str, Any]) -> None:
+            super()._update_config(new_config)
+            seen.append(f"undecorated {self._c('a')}")
+
     class Without(Module):
         id = "without"
 
         def _update_config(self, new_config: Dict[str, Any]) -> None:
-            seen.append("never")
+            """Take nothing."""
 
     def init(ev: EventRegister, config: Dict[str, Any], uuclient: Any) -> List[Module]:
-        return [Overriding(copy.copy(config["gateway"])), Without({})]
+        return [*(cls(copy.deepcopy(config["gateway"])) for cls in (Overriding, Undecorated)), kept]
 
-    updated(tmp_path, init, {"overriding": {"a": "old"}}, {"overriding": {"a": "new"}})
-    assert seen == ["new"]
+    kept = Without({})
+    before, after = ({id: {"a": a} for id in ("overriding", "undecorated")} for a in ("old", "new"))
+    updated(tmp_path, init, before, after)
+    assert sorted(seen) == ["new", "undecorated new"]
+    assert kept._config == {}
 
 
 def test_the_only_handler_of_a_module_is_its_update() -> None:

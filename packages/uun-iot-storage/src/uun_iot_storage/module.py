@@ -9,6 +9,7 @@ from enum import Enum
 from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
 
 from uun_iot_core.events import EvConfUpdate
+from uun_iot_core.events.base import marks
 from uun_iot_core.exceptions import ConfigError
 from uun_iot_core.logs import get_logger
 from uun_iot_core.naming import module_id_from_str
@@ -126,10 +127,15 @@ class Module(IModule):
     # -- configuration ---------------------------------------------------------------
 
     @EvConfUpdate.subscribe_first
+    def _configuration_updated(self, new_config: Dict[str, Any]) -> None:
+        if not marks(self._update_config):  # else it is a handler by itself
+            self._update_config(new_config)
+
     def _update_config(self, new_config: Dict[str, Any]) -> None:
         """Take the new ``gateway`` part of an update, before other handlers are called.
 
-        A configuration that the subclass has set by itself stays.
+        A configuration that the subclass has set by itself stays. It may be overridden, with
+        or without a decorator of its own.
         """
         if not self._config_is_own:
             self._config = new_config
