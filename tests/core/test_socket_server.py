@@ -358,7 +358,12 @@ def test_where_all_have_work_under_way_others_are_told_to_come_again(tmp_path: P
         for client in busy:
             client.send(b"wait\n")
         assert eventually(lambda: threads_of_commands() == MOST_CLIENTS)
-        assert ask(path, b"next\n") == b"1 too many clients, try again\n"
+        for sent in (b"next\n", b"x" * MOST_BYTES + b"\n", b""):
+            with CommandClient(path) as refused:
+                refused.send(sent)
+                # a reset connection would raise here
+                received = b"".join(iter(lambda one=refused: one.socket.recv(100), b""))  # type: ignore[misc]  # bound now
+                assert received == b"1 too many clients, try again\n"
         let_go.set()
         assert {client.answer() for client in busy} == {b"0 wait\n"}
         assert ask(path, b"next\n") == b"0 next\n"

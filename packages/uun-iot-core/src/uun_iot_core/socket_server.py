@@ -122,6 +122,10 @@ class _Client:
         with contextlib.suppress(OSError), self.connection:
             self.connection.setblocking(False)
             self.connection.send(b"1 too many clients, try again\n")
+            # nothing comes in any more, and nothing stays unread: see `answer`
+            self.connection.shutdown(socket.SHUT_RDWR)
+            while self.connection.recv(MOST_BYTES):
+                pass
 
 
 class SocketServer:
