@@ -15,7 +15,6 @@ class Feed:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: Optional[asyncio.AbstractEventLoop] = None
-        self._open = threading.Event()
         self._waiting: Set[asyncio.Event] = set()
         self.closed = False
 
@@ -24,11 +23,6 @@ class Feed:
         with self._lock:
             self._loop = asyncio.get_running_loop()
             self.closed = False
-        self._open.set()
-
-    def wait_open(self, timeout: float) -> bool:
-        """Wait until it has begun; return whether it has."""
-        return self._open.wait(timeout)
 
     def notify(self) -> None:
         """Wake all streams; from any thread."""
@@ -45,7 +39,6 @@ class Feed:
         """The event loop ends."""
         with self._lock:
             self._loop = None
-        self._open.clear()
 
     def subscribe(self) -> asyncio.Event:
         """Return an event that is set at each change, in the event loop."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import socket
 import threading
 from types import TracebackType
-from typing import TYPE_CHECKING, Optional, Type
+from typing import TYPE_CHECKING, List, Optional, Type
 
 from ..extra import missing_extra
 from ..overview import Overview
@@ -94,7 +95,16 @@ class Console:
             server_header=False,
             timeout_graceful_shutdown=2,
         )
-        self._server = uvicorn.Server(config)
+        ready = threading.Event()
+
+        class Server(uvicorn.Server):
+            async def startup(self, sockets: Optional[List[socket.socket]] = None) -> None:
+                await super().startup(sockets)
+                # when its main loop waits: told to end before that, it would cancel the
+                # application in the middle, with a stack trace in the log
+                asyncio.get_running_loop().call_soon(ready.set)
+
+        self._server = Server(config)
         self._thread = threading.Thread(
             target=self._server.run,
             kwargs={"sockets": [self._socket]},
@@ -102,7 +112,7 @@ class Console:
             daemon=True,
         )
         self._thread.start()
-        if not self._feed.wait_open(_PATIENCE):
+        if not ready.wait(_PATIENCE) or not self._server.started:
             self.stop()
             raise RuntimeError("the web console does not start; the log says why")
 
