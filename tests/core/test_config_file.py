@@ -423,6 +423,16 @@ def test_a_period_without_a_handler_is_a_warning(
     assert line.startswith(f"{path}: ")
 
 
+def test_a_backup_file_of_no_module_is_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    storages = {"weather": str(tmp_path / "a.json"), "wether": str(tmp_path / "b.json")}
+    make_gateway(tmp_path, {"gateway": {"moduleBackupStorage": storages}}, Named())
+    assert messages(caplog, logging.WARNING) == [
+        "gateway.moduleBackupStorage.wether: no module has this id; the modules are config, weather"
+    ]
+
+
 def test_whole_and_broken_seconds_are_periods(tmp_path: Path) -> None:
     clock = ManualClock()
     one, two = Ticker(clock, "one"), Ticker(clock, "two")

@@ -181,6 +181,19 @@ def test_it_says_where_the_configuration_does_not_fit_the_modules() -> None:
     assert sorted({*os.listdir()} - {"__pycache__"}) == ["config.json", "weather.py"]  # no s.json
 
 
+def test_a_backup_file_of_no_module_is_warned_of() -> None:
+    Path("weather.py").write_text(WEATHER)
+    storages = {"weather": "s.json", "wether": "t.json"}
+    config = {"gateway": {**TIMERS["gateway"], "moduleBackupStorage": storages}}
+    said = (
+        "warning: gateway.moduleBackupStorage.wether: no module has this id; the modules are "
+        "config, weather"
+    )
+    assert checked(config, "--app", "weather:init") == (0, [said, "nothing is wrong"])
+    del storages["wether"]
+    assert checked(config, "--app", "weather:init") == (0, ["nothing is wrong"])
+
+
 def test_modules_that_cannot_be_made_are_a_problem() -> None:
     Path("weather.py").write_text(WEATHER)
     Path("config.json").write_text(json.dumps(TIMERS))

@@ -184,6 +184,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
         self._arm_timers()
         self._sources.tick.warn_of_idle_limits(self._limits())
+        for problem in self._modules.idle_storages(self.config["gateway"]):
+            logger.warning("%s", problem)
 
     def _arm_timers(self) -> None:
         self._sources.tick.spread = float(self.config["gateway"].get("timerSpread", False))

@@ -39,6 +39,19 @@ class Modules(Dict[str, Any]):
             )
         self[module_id] = module
 
+    def idle_storages(self, gateway: Dict[str, Any]) -> List[str]:
+        """Return which backup files are of no module, as ``path: message`` lines.
+
+        Args:
+            gateway: the ``gateway`` part of a valid configuration.
+        """
+        return [
+            f"gateway.moduleBackupStorage.{key}: no module has this id; the modules are "
+            f"{', '.join(self)}"
+            for key in gateway.get("moduleBackupStorage", {})
+            if key not in self
+        ]
+
     def tell(self, hook: str) -> None:
         """Call a hook of all modules that have it, whatever interrupts one of them.
 

@@ -48,12 +48,14 @@ def application_problems(
         except Exception as exc:
             logging.getLogger("uun_iot.cli").error("%s failed", reference, exc_info=exc)
             return [f"{reference} failed: {type(exc).__name__}: {exc}"], []
-        found = gateway._misfits(config.get("gateway", {}))
+        whole = config.get("gateway", {})
+        found = gateway._misfits(whole)
+        idle = gateway._modules.idle_storages(whole)  # of which its own start warns, too
         for module in gateway._modules.values():
             close = getattr(module, "_gateway_stopped", None)
             if close is not None:
                 close()
-        return found, listener.said
+        return found, listener.said + idle
 
 
 class _Listener(logging.Handler):
