@@ -369,6 +369,21 @@ def test_a_registration_that_is_not_extracted_counts_too(tmp_path: Path) -> None
     assert calls == ["tick"]
 
 
+def test_a_handler_that_is_registered_at_run_time_too_gets_no_second_mark() -> None:
+    class Module:
+        def __init__(self) -> None:
+            self.extracted = EvStop.subscribe(self.tick).extract()
+            self.kept = EvStart.subscribe(EvTick.subscribe_timer("b")(self.tick))
+
+        @EvTick.subscribe_timer("a")
+        def tick(self, *args: Any) -> None: ...
+
+    found = extract_event_handlers_from_object(Module())
+    assert sorted((info.event_type.value, info.args) for _, info in found) == [
+        *(("start", ()), ("stop", ()), ("tick", ("a",)), ("tick", ("b",)))
+    ]
+
+
 # -- submodules ------------------------------------------------------------------------------------
 
 

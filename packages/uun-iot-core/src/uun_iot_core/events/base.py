@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial, update_wrapper, wraps
-from types import FunctionType, TracebackType
+from types import FunctionType, MethodType, TracebackType
 from typing import (
     Any,
     Callable,
@@ -106,7 +106,9 @@ class Register(Generic[F]):
             raise TypeError(f"{json_type(function)} cannot be a handler; decorate a function")
         update_wrapper(self, function)
         self._function = function
-        _with_marks(self, (*marks(function), info))
+        # a bound method is a handler by itself already, if it has marks
+        others = () if isinstance(function, MethodType) else marks(function)
+        _with_marks(self, (*others, info))
 
     def __set_name__(self, owner: type, name: str) -> None:
         function: Any = self._function
