@@ -211,6 +211,23 @@ def test_an_event_init_gets_only_what_it_asks_for(tmp_path: Path) -> None:
         assert gateway.timer_stats() == []
 
 
+@pytest.mark.parametrize(
+    ("returned", "shown"),
+    [
+        (None, "null"),
+        ("x", "a string"),
+        ({"a": 1}, "an object"),
+        (EvTick(), "EvTick"),
+        ([None], "null in an iterable"),
+        (["x"], "a string in an iterable"),
+        ((EvStop(), EvTick), "the class EvTick in an iterable"),
+    ],
+)
+def test_an_event_init_must_return_sources(returned: Any, shown: str, tmp_path: Path) -> None:
+    with pytest.raises(ModuleError, match=f"event_init must return .*; it returned {shown}$"):
+        Gateway(write_config(tmp_path), None, lambda path, config, client: returned)
+
+
 def test_the_periods_of_an_event_init_are_validated(tmp_path: Path) -> None:
     module = Module()
 

@@ -27,7 +27,7 @@ from .events.attach import attach_handlers
 from .events.base import Event, current_event
 from .exceptions import ConfigError
 from .logs import get_logger
-from .modules import Modules, call_init, modules_in, owners_in, tell
+from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
 from .signals import SignalExit
 from .sources import Sources
 from .status import status_of
@@ -91,7 +91,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     Raises:
         ConfigError: the configuration is missing, damaged or not valid, or does not fit
             the modules.
-        ModuleError: a module has neither id nor handlers, two have one id, or one command.
+        ModuleError: a module has neither id nor handlers, two have one id, or one command; or
+            ``event_init`` returned something else than event sources.
         UnsupportedEvent: a module has a handler of an event that is not the library's.
         ValueError: there are both ``module_init`` and ``event_init``.
     """
@@ -149,7 +150,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                     for module in modules_in(init):
                         made.append(module)
             else:
-                given = list(event_init(config_file, self.config, self.uuapp_client))
+                given = events_in(event_init(config_file, self.config, self.uuapp_client))
                 made = owners_in(given)
             for module in made:
                 self._modules.take(module)

@@ -10,7 +10,7 @@ from .events.decorators import EventRegister
 from .exceptions import ModuleError, json_type
 from .logs import get_logger
 
-__all__ = ["Modules", "call_init", "modules_in", "owners_in", "tell"]
+__all__ = ["Modules", "call_init", "events_in", "modules_in", "owners_in", "tell"]
 
 logger = get_logger(__name__)
 
@@ -77,6 +77,27 @@ def call_init(init: Callable[..., Any], config: Dict[str, Any], uuclient: Any) -
         parameters = []
     required = sum(one.default is one.empty and one.kind in kinds for one in parameters)
     return init(*([EventRegister()] if required == 3 else []), config, uuclient)
+
+
+def events_in(result: Any) -> List[Event]:
+    """Return the event sources in what an ``event_init`` function returned.
+
+    Raises:
+        ModuleError: it is no iterable of event sources.
+    """
+    found: List[Any]
+    if isinstance(result, (str, bytes, dict)) or not isinstance(result, Iterable):
+        found, place = [result], ""
+    else:
+        found, place = list(result), " in an iterable"
+    for one in found:
+        if not place or not isinstance(one, Event):
+            shown = f"the class {one.__name__}" if isinstance(one, type) else json_type(one)
+            raise ModuleError(
+                "event_init must return an iterable of event sources, as attach_handlers does; "
+                f"it returned {shown}{place}"
+            )
+    return found
 
 
 def owners_in(events: Iterable[Event]) -> List[Any]:
