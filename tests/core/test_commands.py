@@ -60,6 +60,14 @@ class Commands:
     def fail(self, evs: Arguments) -> str:
         raise ValueError("it is\nbroken")
 
+    @EvExternal.subscribe_command("unprintable")
+    def unprintable(self, evs: Arguments) -> str:
+        class Unprintable(Exception):
+            def __str__(self) -> str:
+                raise RuntimeError("no text")
+
+        raise Unprintable
+
     @EvExternal.subscribe_command("leave")
     def leave(self, evs: Arguments) -> str:
         raise SystemExit(3)
@@ -85,6 +93,7 @@ class Commands:
         ("", "1 no command"),
         ("fail", "1 ValueError: it is broken"),
         ("leave", "1 SystemExit: 3"),
+        ("unprintable", "1 Unprintable: "),
         ("number", "1 the handler returned a number instead of a string or None"),
         ("žluť", "1 unknown command 'žluť'"),
     ],

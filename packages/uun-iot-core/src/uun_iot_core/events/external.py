@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
 
@@ -153,7 +154,10 @@ class EvExternal(Event):
 
 def _answer(output: Any, exc: Optional[BaseException]) -> str:
     if exc is not None:
-        return f"1 {type(exc).__name__}: {' '.join(str(exc).split())}"
+        said = ""
+        with contextlib.suppress(Exception):  # its __str__ is the application's
+            said = " ".join(str(exc).split())
+        return f"1 {type(exc).__name__}: {said}"
     if not isinstance(output, (str, type(None))):
         return f"1 the handler returned {json_type(output)} instead of a string or None"
     return f"0 {output}" if output else "0"
