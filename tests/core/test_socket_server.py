@@ -210,7 +210,7 @@ def test_the_longest_path_that_is_allowed_works(tmp_path: Path) -> None:
         (b"a b  c \n", b"0 a b  c \n"),
         (b"one\ntwo\n", b"0 one\n"),
         ("čeština\n".encode(), "0 čeština\n".encode()),
-        (b"with\r\n", b"0 with\r\n"),
+        (b"with\r\n", b"0 with\n"),
         (b"\0\n", b"0 \0\n"),
         (b"\xff\xfe\n", b"1 the command is not UTF-8 text\n"),
         (b"\xed\xa0\x80\n", b"1 the command is not UTF-8 text\n"),  # a lone surrogate

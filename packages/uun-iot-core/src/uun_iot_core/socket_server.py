@@ -81,7 +81,7 @@ class _Client:
         line, newline, _ = line.partition(b"\n")
         if len(line) > MOST_BYTES or not newline:
             raise ValueError(f"the command is longer than {MOST_BYTES} bytes")
-        return line
+        return line.rstrip(b"\r")  # of clients that end lines as on a network
 
     def answer(self, text: str) -> None:
         """Send the answer, and let the client take it before the connection is closed.
