@@ -116,6 +116,24 @@ def test_a_handler_that_raises_is_logged_with_its_stack(
     assert "Traceback" in caplog.text
 
 
+def test_where_there_is_no_thread_to_be_had_no_commands_are_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    event = EvExternal(with_socket(tmp_path))
+    attach_handlers(None, [Commands()], [event])
+    before = threading.stack_size(1 << 47)  # more than the system has addresses for
+    try:
+        with event:
+            assert not (tmp_path / "s").exists()
+    finally:
+        threading.stack_size(before)
+    (said,) = messages(caplog, logging.ERROR)
+    assert said.startswith(f"gateway.socket.path: {tmp_path / 's'}: no commands are taken: ")
+    assert "thread" in said
+    with event:
+        assert ask(str(tmp_path / "s"), b"echo\n") == b"0 ('echo', None)\n"
+
+
 def test_two_handlers_of_one_command_are_an_error(tmp_path: Path) -> None:
     class Other:
         id = "other"

@@ -156,6 +156,7 @@ class SocketServer:
 
         Raises:
             OSError: the socket cannot be made, or another process answers on it.
+            RuntimeError: there is no thread to be had.
         """
         if not hasattr(socket, "AF_UNIX"):
             raise OSError("command sockets need POSIX")

@@ -100,12 +100,12 @@ class EvExternal(Event):
         server = SocketServer(path, self.respond)
         try:
             server.start()
-        except OSError as exc:
+        except (OSError, RuntimeError) as exc:  # the latter: no thread to be had
             # a device that cannot be asked is better than one that does not start
             logger.error(
                 "gateway.socket.path: %s: no commands are taken: %s",
                 server.path,
-                exc.strerror or exc,
+                getattr(exc, "strerror", None) or exc,
             )
         else:
             self._server = server
