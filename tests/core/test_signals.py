@@ -109,6 +109,11 @@ def run(directory: Path, main: str, *arguments: str) -> Child:
     return child
 
 
+def complaints(child: Child) -> List[str]:
+    """Return its errors, without warnings of a tick that had to wait for a busy processor."""
+    return [each for each in child.errors if "ticks that come due meanwhile" not in each]
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
 def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code(
@@ -117,7 +122,7 @@ def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code
     with run(tmp_path, main) as child:
         child.signal(getattr(signal, name))
         assert child.wait() == CODES.get(name, 0), child.errors
-        assert child.errors == []
+        assert complaints(child) == []
         assert sorted(child.lines[1:3]) == ["start handler ended", "stop handler ended"]
         assert child.lines[3:] == ["closed", "cleanup"]
 
@@ -165,7 +170,7 @@ def test_a_main_thread_that_restarts_the_gateway_again_and_again_ends_all_the_sa
         child.signal(signal.SIGUSR1)
         assert child.wait() == 1, child.errors
         assert child.lines[-1] == "cleanup"
-        assert child.errors == []
+        assert complaints(child) == []
 
 
 @pytest.mark.parametrize("main", [LOOP, LEAVING_LOOP], ids=["staying", "leaving"])
@@ -180,8 +185,7 @@ def test_no_busy_loop_makes_it_deadlock(tmp_path: Path, main: str) -> None:
             for child in children:
                 assert child.wait(30) == 0, child.errors
                 assert child.lines[-1] == "cleanup"
-                # with so many busy loops, a tick may wait for a processor and be warned of
-                assert [each for each in child.errors if "has run for" not in each] == []
+                assert complaints(child) == []
         finally:
             for child in children:
                 child.close()
@@ -196,7 +200,7 @@ def test_no_main_thread_makes_it_deadlock_many_times(tmp_path: Path, main: str) 
             child.signal(signal.SIGUSR1)
             assert child.wait() == 1, child.errors
             assert child.lines[-1] == "cleanup"
-            assert child.errors == []
+            assert complaints(child) == []
 
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
@@ -230,7 +234,7 @@ def test_a_handler_registered_for_one_signal_alone_works(tmp_path: Path, name: s
         child.signal(getattr(signal, name))
         assert child.wait() == CODES.get(name, 0)
         assert child.lines[-1] == "cleanup"
-        assert child.errors == []
+        assert complaints(child) == []
 
 
 @pytest.mark.parametrize("second", ["SIGINT", "SIGTERM"])
@@ -314,7 +318,7 @@ def test_a_main_thread_that_ends_without_a_with_block_does_not_cut_the_stop_shor
         child.signal(getattr(signal, name))
         assert child.wait() == CODES.get(name, 0), child.errors
         assert child.lines[-2:] == ["closed", "cleanup"]
-        assert child.errors == []
+        assert complaints(child) == []
 
 
 def test_a_main_thread_that_stops_the_gateway_by_itself_exits_with_the_code(
@@ -344,7 +348,7 @@ with g:
     with run(tmp_path, main) as child:
         assert child.wait() == 1, child.errors
         assert child.lines == ["ready", "cleanup"]
-        assert child.errors == []
+        assert complaints(child) == []
 
 
 def test_a_signal_before_the_start_exits_as_well(tmp_path: Path) -> None:
@@ -383,7 +387,7 @@ rest()
         child.signal(signal.SIGUSR1)
         assert child.wait() == 1, child.errors
         assert "cleanup" in child.lines
-        assert child.errors == []
+        assert complaints(child) == []
 
 
 def test_ctrl_c_without_any_handler_stops_the_gateway(tmp_path: Path) -> None:
