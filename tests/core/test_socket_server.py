@@ -484,5 +484,5 @@ def test_whatever_a_client_sends_the_next_one_is_answered(
                 except UnicodeDecodeError:
                     assert answer == b"1 the command is not UTF-8 text\n"
                 else:
-                    assert answer == b"0 " + line + b"\n"
+                    assert answer == b"0 " + line.rstrip(b"\r") + b"\n"
     assert ask(path, b"next\n") == b"0 next\n"
