@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import random
 from math import inf
+from typing import List
+
+import pytest
 
 from uun_iot_core.due_queue import FEW, DueQueue
 from uun_iot_core.series import Series, Slot
@@ -44,6 +47,29 @@ def test_what_was_withdrawn_does_not_come_and_may_be_queued_again() -> None:
     assert queue.next_due() == 4.0
     assert queue.pop() is gone
     assert queue.next_due() == inf
+
+
+@pytest.mark.parametrize(
+    ("period", "dues", "wake"),
+    [
+        (1.0, [5.0], 5.0),
+        (1.0, [5.0, 5.001], 5.001),
+        (1.0, [5.0, 9.0, 5.001], 5.001),
+        (1.0, [5.0, 5.001, 5.0015], 5.001),  # never for more than the next one
+        (1.0, [5.0, 5.002], 5.0),
+        (0.5, [5.0, 5.00101], 5.0),  # a short period is kept more exactly
+        (0.5, [5.0, 5.00099], 5.00099),
+        (0.001, [5.0, 5.00001], 5.0),
+    ],
+)
+def test_two_that_are_due_together_share_a_wake_up(
+    period: float, dues: List[float], wake: float
+) -> None:
+    queue = DueQueue()
+    for due in dues:
+        queue.push(Series(Slot(), lambda: None, period, "timer"), due)
+    assert queue.next_due() == 5.0
+    assert queue.wake_at() == wake
 
 
 def test_what_was_withdrawn_does_not_pile_up() -> None:

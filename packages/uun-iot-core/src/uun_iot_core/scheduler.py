@@ -36,7 +36,7 @@ IDLE_SECONDS = 30.0
 #: seconds by which a handler that runs for longer than it used to may hold up others
 GUARD = 0.02
 #: seconds by which a call may be late before more than one thread runs what is due
-LATE = 0.001
+LATE = 0.003
 #: seconds of the longest single wait on a clock of the application's, which may jump
 LONGEST_WAIT = 30.0
 
@@ -334,7 +334,9 @@ class Scheduler:
         if now > self._look_at:
             self._look_at_running(now)
             return self._now()
-        until = due if due < self._look_at else self._look_at
+        until = inf if due == inf else self._queue.wake_at()
+        if self._look_at < until:
+            until = self._look_at
         seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
         self._asleep = True
         self.lock.release()
