@@ -66,7 +66,9 @@ class Journal:
         #: state on the disk when we last knew; None where it is not known
         self.token: Optional[Token] = None
         self._file: Optional[OpenFile] = None
-        self._generation = 0
+        self._key = object()
+        # ready made: what a signal's handler that raises may part must be one assignment
+        self._me_alone = frozenset([self._key])
         self._lines = JournalFile(self.path + ".journal")
         self._snapshot = SnapshotFile(self.path, self._lines.path)
         self._compact_at = FLOOR
@@ -126,7 +128,7 @@ class Journal:
         with OpenFile.enter(self.path) as file:
             entries = self._load(file)
             self._file = file
-            self._generation = file.generation
+            file.known_to |= self._me_alone
         return entries
 
     def _refuse_special(self) -> None:
@@ -235,7 +237,7 @@ class Journal:
         closing: bool = False,
         sync: bool = True,
     ) -> None:
-        is_behind = self._generation != file.generation
+        is_behind = self._key not in file.known_to
         is_saved = not unsaved
         if is_saved and self._is_done(file, entries, closing, is_behind):
             return
@@ -253,12 +255,12 @@ class Journal:
             if self._irregular is not None:
                 set_aside(self._irregular, self.path, self._lines.path)
                 self._irregular = None
-            file.generation += 1
-            self._generation = file.generation
+            file.known_to = self._me_alone
             if closing or is_saved or unsaved.whole or not self._can_continue(file):
                 self._write_snapshot(file, entries, unsaved.needs_disk(len(entries)))
             else:
                 self._add_line(file, entries, unsaved, newest, sync)
+            unsaved.forget()
         except OSError as exc:
             if closing and is_saved:
                 logger.warning(
@@ -269,7 +271,11 @@ class Journal:
                 )
                 return
             raise self._error(exc) from exc
-        unsaved.forget()
+        except (StorageError, UnreadEntries):
+            raise
+        except BaseException:  # a signal's handler raised: who knows what is on the disk
+            unsaved.whole = True
+            raise
 
     def _is_done(self, file: OpenFile, entries: List[Any], closing: bool, is_behind: bool) -> bool:
         """Is there nothing to save, though someone asks for it?"""
@@ -372,7 +378,7 @@ class Journal:
         if file is None or self.is_inherited:
             return
         with file.mutex:
-            if self.is_unsynced and self._generation == file.generation:
+            if self.is_unsynced and self._key in file.known_to:
                 self._lines.sync(file)
 
     # -- a snapshot ------------------------------------------------------------------
@@ -422,8 +428,7 @@ class Journal:
             # whatever happens to the rename: the journal has come to its end
             snapshot.forget()
             self.token = None
-            file.generation += 1
-            self._generation = file.generation
+            file.known_to = self._me_alone
             file.close_journal()
             staged.commit()
         snapshot.replaced(new)
@@ -455,7 +460,7 @@ class Journal:
 
     def _leave(self, file: OpenFile) -> None:
         self._file = None
-        if self._generation == file.generation and not self._lines.is_found:
+        if self._key in file.known_to and not self._lines.is_found:
             self._lines.leave(file)  # where others stay, it stays too, and is found by the next
         file.leave()
 

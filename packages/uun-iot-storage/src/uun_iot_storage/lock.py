@@ -7,7 +7,7 @@ import os
 import threading
 from collections import deque
 from contextlib import contextmanager
-from typing import Callable, Deque, Dict, Iterator, Optional
+from typing import Callable, Deque, Dict, FrozenSet, Iterator, Optional
 
 from uun_iot_core.logs import get_logger
 
@@ -29,7 +29,7 @@ _LOCKLESS = tuple(
 
 
 class OpenFile:
-    """A backup file open in this process: its lock, its users, its generation.
+    """A backup file open in this process: its lock, its users, who of them knows it.
 
     The lock is taken on a file of its own beside the backup, since the backup is replaced
     at each write. It ends with the process, whatever ends that, and is not passed on to
@@ -43,8 +43,8 @@ class OpenFile:
         self.path = path
         #: was it opened by the parent of this forked process?
         self.is_inherited = False
-        #: counts what this process did to the file; who is behind must not write
-        self.generation = 0
+        #: keys of the users that know what is in it; the others are behind and must not write
+        self.known_to: FrozenSet[object] = frozenset()
         self._users = 0
         self._retired = False
         self._lock_fd = -1
