@@ -28,6 +28,7 @@ from .events.base import Event, current_event
 from .exceptions import ConfigError
 from .logs import get_logger
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
+from .process import is_failure
 from .signals import SignalExit
 from .sources import Sources
 from .status import status_of
@@ -355,7 +356,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         exc: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        self._failed = self._failed or _is_failure(exc)
+        self._failed = self._failed or is_failure(exc)
         self.stop()
         # after it, since the signal may come while this thread stops the gateway
         if (
@@ -392,10 +393,3 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 f"{name} does not end a gateway; use one of {', '.join(sorted(known))}"
             )
         self._exit.handle(sig, additional_cleanup)
-
-
-def _is_failure(exc: Optional[BaseException]) -> bool:
-    """Return whether what ends a process is an error."""
-    if isinstance(exc, SystemExit):
-        return exc.code not in (None, 0)
-    return exc is not None and not isinstance(exc, KeyboardInterrupt)

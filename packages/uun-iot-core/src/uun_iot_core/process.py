@@ -1,4 +1,4 @@
-"""Names of processes that no other has, and moments that processes can compare."""
+"""Names of processes that no other has, moments that they can compare, and how they end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Optional, Tuple
 
 from .clock import Clock
 
-__all__ = ["lives", "moment", "next_number", "this_process"]
+__all__ = ["is_failure", "lives", "moment", "next_number", "this_process"]
 
 _process: Optional[str] = None
 _numbers = itertools.count()
@@ -62,3 +62,10 @@ def moment(clock: Clock) -> Tuple[str, float]:
         except OSError:
             pass
     return "", clock.time()
+
+
+def is_failure(exc: Optional[BaseException]) -> bool:
+    """Return whether what ends a process is an error."""
+    if isinstance(exc, SystemExit):
+        return exc.code not in (None, 0)
+    return exc is not None and not isinstance(exc, KeyboardInterrupt)
