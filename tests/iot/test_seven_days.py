@@ -73,6 +73,7 @@ def operate(uuapp: Sandbox, directory: Path, days: int) -> None:
         gateway=gateway_part,
         commands={"weatherAdd": "weather/add"},
     )
+    uuapp.tokens.lifetime = 6 * HOUR  # the sandbox keeps each; with half an hour, 48 a day
     path = directory / "config.json"
     path.write_text(json.dumps(config))
     clock = ManualClock()
