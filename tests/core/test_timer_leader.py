@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -188,3 +189,50 @@ def test_what_a_call_is_warned_of_is_in_the_log_when_stop_returns() -> None:
         joined(stopping)
         assert "tick slow has run for" in log.taken[0]
         joined(ticking)
+
+
+@pytest.mark.skipif(
+    not hasattr(os, "getuid") or os.getuid() != 0, reason="another user is what is limited"
+)
+def test_where_no_more_threads_can_be_had_the_timers_share_those_there_are() -> None:
+    script = """
+import logging, os, resource, threading, time
+from uun_iot_core import RepeatTimer
+calls, enough = [0] * 6, threading.Event()
+def tick(number):
+    time.sleep(0.02)  # not short: else one thread would do
+    calls[number] += 1
+    if min(calls) >= 3:
+        enough.set()
+timers = [RepeatTimer(0.2, tick, [number]) for number in range(6)]
+timers[0].start()
+while calls[0] < 2:
+    time.sleep(0.01)
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+try:
+    threading.Thread(target=print).start()
+except RuntimeError:
+    print("no thread any more")
+for timer in timers[1:]:
+    timer.start()
+assert enough.wait(20), calls
+for timer in timers:
+    timer.stop()
+while threading.active_count() > 1:
+    time.sleep(0.01)
+try:
+    timers[0].start()
+except RuntimeError as exc:
+    print(exc)
+assert not timers[0].running
+"""
+    with Child.python(script) as child:
+        assert child.wait(40) == 0, child.errors
+        assert child.lines == [
+            "no thread any more",
+            "timer tick: no thread can be started for its timer",
+        ]
+        assert child.errors == []

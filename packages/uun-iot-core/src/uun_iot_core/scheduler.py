@@ -314,7 +314,8 @@ class Scheduler:
                 if series is None:
                     continue
                 record = series.slot.record
-                if record.wary == 0 and self._watch_at <= now + GUARD and now < due + LATE:
+                watched = abs(self._watch_at - now) <= GUARD  # not so where the clock has jumped
+                if watched and record.wary == 0 and now < due + LATE:
                     self._in_place = now
                 else:
                     # also where nothing else is due: somebody must watch the call
