@@ -11,7 +11,7 @@ from typing import Any, Dict, List
 import pytest
 
 from tests.support.sandbox import Fault, Sandbox
-from uun_iot import ManualClock, Module, on
+from uun_iot import Gateway, ManualClock, Module, on
 from uun_iot.testing import Gateways
 from uun_iot_core import problems
 
@@ -142,6 +142,25 @@ def test_restarts_are_counted_until_a_heartbeat_arrives(
     with device.gateway:
         device.clock.advance(0)
         assert device.beats()[-1]["restarts"] == 1
+
+
+def test_a_roll_back_is_told_once(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
+) -> None:
+    device = Device(uuapp, gateway, clock)
+    with device.gateway:
+        config = device.gateway._config
+        config._take({**config.config["gateway"], "place": "cellar"})
+    path = tmp_path / "gateway" / "config.json"
+    file = path.with_name("config.json.update")
+    known = json.loads(file.read_text())
+    reply = list(known["trial"]["configs"].values())[-1]
+    known["trial"]["ends"] = [reply] * 3  # three processes ended badly with it
+    file.write_text(json.dumps(known))
+    with Gateway(str(path), clock=clock) as again:
+        assert "place" not in again.config["gateway"]
+        clock.advance(120)
+        assert [beat["rollBacks"] for beat in device.beats()[-3:]] == [1, 0, 0]
 
 
 @pytest.mark.parametrize("extended", [None, False])
