@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from tests.iot.command import TIMERS, WEATHER, refused, run
+from tests.support.rights import with_ordinary_rights
 from tests.support.sandbox import Sandbox
 from uun_iot.cli import check
+from uun_iot.cli.main import main
 
 
 @pytest.fixture(autouse=True)
@@ -127,12 +129,15 @@ def test_a_key_that_is_there_twice_is_a_problem_beside_the_others() -> None:
     )
 
 
-@pytest.mark.skipif(hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_where_nothing_may_be_written_is_named() -> None:
+def test_a_folder_where_nothing_may_be_written_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     os.mkdir("closed", 0o500)
-    status, lines = checked({"gateway": {"moduleBackupStorage": {"a": "closed/in/s.json"}}})
-    assert status == 1
-    assert lines[0].startswith("gateway.moduleBackupStorage.a: this user may not write in ")
+    config = {"gateway": {"moduleBackupStorage": {"a": "closed/in/s.json"}}}
+    Path("config.json").write_text(json.dumps(config))
+    assert with_ordinary_rights(lambda: main(["check", "config.json"])) == 1
+    said = "config.json: gateway.moduleBackupStorage.a: this user may not write in "
+    assert capsys.readouterr().out.startswith(said)
 
 
 def test_a_file_in_the_way_of_a_folder_is_named() -> None:
