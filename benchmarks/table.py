@@ -47,6 +47,16 @@ class Table:
         return "\n".join(out)
 
 
+def show(name: str, where: str, tables: Sequence[Table], markdown: bool) -> None:
+    """Print the tables of a benchmark, and of what machine and run they are."""
+    if markdown:
+        print(f"Measured in one run: {where}.\n")
+        print("\n\n".join(table.markdown() for table in tables))
+    else:
+        print(f"{name}: {where}\n")
+        print("\n\n".join(table.text() for table in tables))
+
+
 def number(count: int) -> str:
     """Return a whole number with its thousands set apart."""
     return f"{count:,}".replace(",", " ")

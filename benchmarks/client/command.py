@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List, Optional, Tuple
 
 from benchmarks import machine, peers
 from benchmarks.samples import quantile
-from benchmarks.table import Table, figure, ratio
+from benchmarks.table import Table, figure, ratio, show
 
 PUBLISHED = "uun-iot==0.12.14"
 HERE = Path(__file__).resolve().parent
@@ -224,12 +224,7 @@ def main(arguments: List[str]) -> int:
             ]
         finally:
             bench.close()
-    if options.markdown:
-        print(f"Measured in one run, on loopback with TLS: {where}.\n")
-        print("\n\n".join(table.markdown() for table in tables))
-    else:
-        print(f"client: {where}, on loopback with TLS\n")
-        print("\n\n".join(table.text() for table in tables))
+    show("client", f"{where}, on loopback with TLS", tables, options.markdown)
     if published is None:
         print(f"\n{missing[0].upper()}{missing[1:]}.")
     return 0

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Callable, List, Tuple
 
 from benchmarks import machine
-from benchmarks.table import Table
+from benchmarks.table import Table, show
 
 from . import contenders, loading, putting, saving, sending, stall
 from .entry import SIZE
@@ -42,12 +42,7 @@ def main(arguments: List[str]) -> int:
         run.tell(where)
         tables = [measurement(run) for measurement in MEASUREMENTS]
         run.tell("done")
-    if options.markdown:
-        print(f"Measured in one run: {where}.\n")
-        print("\n\n".join(table.markdown() for table in tables))
-    else:
-        print(f"storage: {where}\n")
-        print("\n\n".join(table.text() for table in tables))
+    show("storage", where, tables, options.markdown)
     if found.missing:
         print(f"\n{found.missing[0].upper()}{found.missing[1:]}.")
     return 0

@@ -13,7 +13,7 @@ from typing import Any, Dict, List, Sequence, Tuple, Type
 
 from benchmarks import machine, peers
 from benchmarks.samples import median
-from benchmarks.table import Table, figure, number, ratio
+from benchmarks.table import Table, figure, number, ratio, show
 
 from . import process
 from .contenders import (
@@ -219,12 +219,7 @@ def main(arguments: List[str]) -> int:
     run.tell(where)
     tables: Tuple[Table, ...] = (*many(run), blocked(run), small(run))
     run.tell("done")
-    if options.markdown:
-        print(f"Measured in one run: {where}.\n")
-        print("\n\n".join(table.markdown() for table in tables))
-    else:
-        print(f"timers: {where}\n")
-        print("\n\n".join(table.text() for table in tables))
+    show("timers", where, tables, options.markdown)
     if run.missing:
         print(f"\n{run.missing}")
     return 0
