@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Any, Dict, List, Tuple
 
@@ -209,6 +210,24 @@ def test_modules_that_cannot_be_made_are_a_problem() -> None:
     assert "has no `nothing`" in refused(
         run("check", "--app", "weather:nothing", cwd=Path.cwd()), 2
     )
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+def test_ctrl_c_while_a_command_is_imported_is_one_line() -> None:
+    script = """
+import os, signal, sys
+from uun_iot.cli.main import main
+
+class Interrupting:
+    def find_spec(self, name, *more):
+        if name == "uun_iot.cli.check":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupting())
+sys.exit(main(["check"]))
+"""
+    done = run(cwd=Path.cwd(), program=[sys.executable, "-c", script])
+    assert refused(done, 130) == "uun-iot check: interrupted"
 
 
 # -- online ---------------------------------------------------------------------------------------

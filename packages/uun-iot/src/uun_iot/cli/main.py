@@ -82,22 +82,24 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     _open_closed_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     # options of `uun-iot` itself end it, so the command is what comes first
-    options = _parser(arguments[0] if arguments else None).parse_args(arguments)
+    command = arguments[0] if arguments else None
+    called = f"uun-iot {command}" if command in _COMMANDS else "uun-iot"
     try:
+        options = _parser(command).parse_args(arguments)  # imports the command
         status: int = options.main(options)
         sys.stdout.flush()
     except Failed as exc:
-        print(f"uun-iot {options.command}: {exc}", file=sys.stderr)
+        print(f"{called}: {exc}", file=sys.stderr)
         return exc.status
     except KeyboardInterrupt:
-        print(f"uun-iot {options.command}: interrupted", file=sys.stderr)
+        print(f"{called}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
         _give_up_output()  # whoever read it has seen enough
         return 0
     except OSError as exc:  # the disk is full, the current directory is gone
         place = f"{exc.filename}: " if exc.filename else ""
-        print(f"uun-iot {options.command}: {place}{exc.strerror or exc}", file=sys.stderr)
+        print(f"{called}: {place}{exc.strerror or exc}", file=sys.stderr)
         _give_up_output()
         return 1
     return status
