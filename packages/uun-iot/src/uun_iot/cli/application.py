@@ -14,6 +14,7 @@ from .errors import Failed, Misused
 
 __all__ = [
     "add_application",
+    "add_config",
     "add_events",
     "application_of",
     "arguments_of",
@@ -42,6 +43,17 @@ def add_application(parser: argparse.ArgumentParser, *, optional: bool = False) 
         + ("; by default what [tool.uun-iot] in pyproject.toml says" if optional else ""),
     )
     add_events(parser)
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that names the configuration."""
+    parser.add_argument(
+        "-c",
+        "--config",
+        metavar="FILE",
+        default="config.json",
+        help="the configuration; config.json by default",
+    )
 
 
 def add_events(parser: argparse.ArgumentParser) -> None:

@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
-from .application import add_application, application_of, arguments_of, building, load
+from .application import add_application, add_config, application_of, arguments_of, building, load
 from .errors import Failed, Misused
 from .logs import add_log, configure
 from .text import one_line, say
@@ -38,13 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     add_application(parser, optional=True)
-    parser.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        default="config.json",
-        help="the configuration; config.json by default",
-    )
+    add_config(parser)
     add_log(parser, "warning")
     parser.add_argument(
         "--directory",

@@ -10,7 +10,7 @@ import argparse
 import signal
 from typing import TYPE_CHECKING
 
-from .application import add_application, application_of, arguments_of, building, load
+from .application import add_application, add_config, application_of, arguments_of, building, load
 from .errors import Failed
 from .logs import add_log, configure
 
@@ -32,13 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     add_application(parser, optional=True)
-    parser.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        default="config.json",
-        help="the configuration; config.json by default",
-    )
+    add_config(parser)
     add_log(parser, "info")
     parser.add_argument(
         "--systemd",

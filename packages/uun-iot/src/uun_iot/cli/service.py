@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import List
 
-from .application import add_application, application_of, load
+from .application import add_application, add_config, application_of, load
 from .errors import Failed, Misused
 from .text import one_line, say
 from .unit import unit_text
@@ -29,13 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     add_application(parser, optional=True)
-    parser.add_argument(
-        "-c",
-        "--config",
-        metavar="FILE",
-        default="config.json",
-        help="the configuration; config.json by default",
-    )
+    add_config(parser)
     parser.add_argument("--name", help="of the service; by default that of the folder")
     parser.add_argument(
         "--system",
