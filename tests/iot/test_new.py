@@ -156,6 +156,20 @@ def test_dev_shows_data_arriving_until_ctrl_c_and_touches_nothing(tmp_path: Path
     assert json.loads(after[".uun-iot/backup/weather.json"]) == []
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")
+def test_a_second_dev_in_a_folder_is_refused_and_leaves_the_first_alone(tmp_path: Path) -> None:
+    run("new", "weather", cwd=tmp_path)
+    folder = tmp_path / "weather"
+    with child("dev", "--no-console", cwd=folder) as running:
+        running.wait_for_line("Ctrl-C ends it", timeout=30)
+        before = (folder / ".uun-iot" / "config.json").read_bytes()
+        said = refused(run("dev", "--no-console", cwd=folder), 1)
+        assert said.startswith("uun-iot dev: .uun-iot: another `uun-iot dev` uses it; end ")
+        assert (folder / ".uun-iot" / "config.json").read_bytes() == before
+        running.signal(signal.SIGINT)
+        assert running.wait(30) == 0
+
+
 def test_dev_keeps_what_it_has_stored_and_plays_an_outage(tmp_path: Path) -> None:
     run("new", "weather", cwd=tmp_path)
     folder = tmp_path / "weather"

@@ -78,7 +78,7 @@ def main(options: argparse.Namespace) -> int:
 
     from .run import run_until_told
 
-    with _sandbox(directory, config, options) as sandbox:
+    with _alone_in(directory), _sandbox(directory, config, options) as sandbox:
         path = directory / "config.json"
         turned = sandboxed(config, sandbox, str(directory))
         sandbox.publish(turned["gateway"])
@@ -124,6 +124,29 @@ def _make(directory: Path) -> None:
             ignore.write_text("*\n", encoding="ascii")  # it holds keys
     except OSError as exc:
         raise Failed(f"{directory}: cannot be made ({exc.strerror})") from None
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Keep the directory to this process: another one's files must not change under it."""
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    try:
+        file = open(directory / "lock", "w")
+    except OSError as exc:
+        raise Failed(f"{directory}: cannot be used ({exc.strerror})") from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Failed(
+                f"{directory}: another `uun-iot dev` uses it; end that one, or give this one "
+                "another --directory"
+            ) from None
+        yield
 
 
 def _write(path: Path, config: Dict[str, Any]) -> None:
