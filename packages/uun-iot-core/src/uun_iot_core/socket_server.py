@@ -48,10 +48,16 @@ def path_problem(path: object) -> Optional[str]:
 
 
 class _Client:
-    """One connection and the thread that serves it."""
+    """One connection and the thread that serves it.
 
-    def __init__(self, connection: socket.socket) -> None:
+    Args:
+        connection: to it.
+        room: held by who looks for a client to drop.
+    """
+
+    def __init__(self, connection: socket.socket, room: threading.Condition) -> None:
         self.connection = connection
+        self._room = room
         self.expendable = True  # its line is not complete, or it has had its answer
         self.thread: Optional[threading.Thread] = None
 
@@ -74,10 +80,13 @@ class _Client:
         while b"\n" not in line:
             if len(line) > MOST_BYTES:
                 break
-            received = self._receive(end)
+            self._wait_for_more(end)
+            with self._room:  # what it has said is in the socket, or it is not expendable
+                received = self.connection.recv(MOST_BYTES)
+                line += received
+                self.expendable = b"\n" not in received
             if not received:
                 raise ValueError("the command does not end with a newline")
-            line += received
         line, newline, _ = line.partition(b"\n")
         if len(line) > MOST_BYTES or not newline:
             raise ValueError(f"the command is longer than {MOST_BYTES} bytes")
@@ -100,6 +109,13 @@ class _Client:
         end = time.monotonic() + _LONGEST_LINE
         while self._receive(end):
             pass
+
+    def _wait_for_more(self, end: float) -> None:
+        self._wait_until(end)
+        poll = select.poll()
+        poll.register(self.connection, select.POLLIN)
+        if not poll.poll(1000 * min(SILENCE, max(0.0, end - time.monotonic()))):
+            raise TimeoutError("the client says nothing")
 
     def _receive(self, end: float) -> bytes:
         self._wait_until(end)
@@ -222,7 +238,7 @@ class SocketServer:
                 self._cancelled.wait(SILENCE)
                 continue
             said = False
-            self._take(_Client(connection))
+            self._take(_Client(connection, self._room))
 
     def _take(self, client: _Client) -> None:
         with self._room:
@@ -256,7 +272,6 @@ class SocketServer:
             except ValueError as exc:
                 answer = f"1 {exc}"
             else:
-                client.expendable = False
                 answer = self._respond(line)
             client.expendable = False
             client.answer(answer)
