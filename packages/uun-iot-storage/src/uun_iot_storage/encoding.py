@@ -26,10 +26,6 @@ R = TypeVar("R")
 #: entries to a part of a dump: a whole one beside a large list would take its memory again
 _PART = 256
 
-#: an entry may be nested so much less deeply than Python allows: in a journal, and where it is
-#: read from there, some lists are around it
-_MARGIN = 6
-
 #: levels of an entry: what one version of Python writes, all of them can read
 _DEEPEST = 800
 
@@ -67,28 +63,32 @@ def check_entries(entries: Sequence[Any], allow_nan: bool = False) -> List[str]:
             deeply.
     """
     encode = json.dumps if allow_nan else _STRICT.encode
-    texts = []
-    for position, entry in enumerate(entries):
-        place = f"entry {position} of {len(entries)}" if len(entries) > 1 else "the entry"
-        try:
-            text = encode([[[[[[entry]]]]]])[_MARGIN:-_MARGIN]
-            if _is_too_deep(text):
+    texts: List[str] = []
+    try:
+        for entry in entries:
+            text = encode(entry)
+            # a short one has no room for so many levels
+            if len(text) > 2 * _DEEPEST and _is_too_deep(text):
                 raise RecursionError
             texts.append(text)
-        except TypeError as exc:
-            raise TypeError(
-                f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
-            ) from None
-        except RecursionError:
-            raise ValueError(
-                f"{place} cannot be stored with a backup file: it is nested too deeply"
-            ) from None
-        except ValueError:  # the text of the original may quote the value
-            raise ValueError(
-                f"{place} cannot be stored with a backup file: it holds a number that JSON "
-                "does not have (NaN, infinite, too long), or itself; use null or a string"
-            ) from None
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise _refusal(exc, len(texts), len(entries)) from None
     return texts
+
+
+def _refusal(exc: Exception, position: int, count: int) -> Exception:
+    """Return what is wrong with an entry, in words that quote nothing of it."""
+    place = f"entry {position} of {count}" if count > 1 else "the entry"
+    if isinstance(exc, TypeError):
+        return TypeError(
+            f"{place} cannot be stored with a backup file: {exc}; use what json.dumps takes"
+        )
+    if isinstance(exc, RecursionError):
+        return ValueError(f"{place} cannot be stored with a backup file: it is nested too deeply")
+    return ValueError(
+        f"{place} cannot be stored with a backup file: it holds a number that JSON does not have "
+        "(NaN, infinite, too long), or itself; use null or a string"
+    )
 
 
 def _is_too_deep(text: str) -> bool:
