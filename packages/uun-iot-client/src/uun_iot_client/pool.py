@@ -80,10 +80,9 @@ def _limited(raw: Any, limit: int, chunks: Iterator[Any]) -> Iterator[Any]:
 
 @lru_cache(maxsize=None)
 def _session_class() -> Type[Any]:
-    from http.cookiejar import DefaultCookiePolicy
-
     import requests
     from requests.adapters import BaseAdapter, HTTPAdapter
+    from requests.cookies import RequestsCookieJar
 
     def track(manager: Any) -> None:
         classes = manager.pool_classes_by_scheme
@@ -111,6 +110,12 @@ def _session_class() -> Type[Any]:
             _limit(resp, self._reply_limit)
             return super().build_response(req, resp)
 
+    class NoCookies(RequestsCookieJar):
+        """Takes none in: it is shared by all threads, and looking through them costs time."""
+
+        def extract_cookies(self, response: Any, request: Any) -> None:
+            pass
+
     class PooledSession(requests.Session):
         """HTTPS only, no cookies, no .netrc, and the bearer stays with its host."""
 
@@ -122,8 +127,7 @@ def _session_class() -> Type[Any]:
             )
             self.mount("https://", adapter)
             self.max_redirects = _REDIRECTS
-            # a jar that took cookies in would be shared by all threads
-            self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+            self.cookies = NoCookies()
 
         def get_adapter(self, url: Any) -> BaseAdapter:
             if not str(url).lower().startswith("https://"):

@@ -55,6 +55,8 @@ class Reply:
     def _clean(self, text: str) -> str:
         # hidden before it is cut: half a secret would not be recognised
         shown = self._redact(text.strip())[:_CODE_LENGTH]
+        if shown.isprintable():
+            return shown
         return "".join(char if char.isprintable() else "?" for char in shown)
 
     @property
@@ -66,7 +68,11 @@ class Reply:
     @property
     def content_type(self) -> str:
         """The media type in lower case, without parameters; empty if there is none."""
-        return self._clean(self._header("Content-Type").partition(";")[0]).lower()
+        return self._clean(self._media_type()).lower()
+
+    def _media_type(self) -> str:
+        """Return the same as it came: to look at, not to show."""
+        return self._header("Content-Type").partition(";")[0].strip().lower()
 
     @property
     def succeeded(self) -> bool:
@@ -100,7 +106,7 @@ class Reply:
 
     def is_html(self) -> bool:
         """Return whether the body is a page for people, as a captive portal sends."""
-        if "html" in self.content_type:
+        if "html" in self._media_type():
             return True
         return self.response.content[:64].lstrip().lower().startswith(_HTML_STARTS)
 
@@ -163,7 +169,7 @@ class Reply:
             return None
         if self.is_html():
             return self._unexpected("a web page")
-        declared = "json" in self.content_type
+        declared = "json" in self._media_type()
         if declared and not self.json()[0]:
             return self._unexpected("JSON that cannot be parsed")
         if declared or self.response.content[:64].lstrip().startswith(b"{"):
@@ -172,7 +178,8 @@ class Reply:
 
     def check_custom(self) -> Optional[requests.RequestException]:
         """Return what is wrong with a reply to a custom request: only what it says itself."""
-        if self.succeeded and self.content_type and "json" not in self.content_type:
+        kind = self._media_type()
+        if self.succeeded and kind and "json" not in kind:
             return None  # perhaps a stream, which its caller wants to read
         return self.error()
 
