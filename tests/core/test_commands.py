@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -25,6 +26,7 @@ from tests.support.processes import Child
 from tests.support.wait import eventually
 from uun_iot_core import ConfigError, EvExternal, EvStart, EvStop, Gateway, ModuleError, on
 from uun_iot_core.events import HandlerInfo, attach_handlers
+from uun_iot_core.socket_server import MOST_CLIENTS
 
 Arguments = Tuple[str, Optional[str]]
 
@@ -303,6 +305,25 @@ def test_handlers_are_called_one_at_a_time_and_status_is_answered_beside_them(
             client.socket.close()
     assert answers == [f"0 {number}\n".encode() for number in range(5)]
     assert slow.most == 1
+
+
+def test_a_handler_that_hangs_leaves_room_for_the_status(tmp_path: Path) -> None:
+    slow, path = Slow(), str(tmp_path / "s")
+    with make_gateway(tmp_path, with_socket(tmp_path), slow, Commands()):
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(CommandClient(path)) for _ in range(2 * MOST_CLIENTS)]
+            clients[0].send(b"slow a\n")
+            assert slow.begun.wait(SOON)
+            for client in clients[1:]:
+                client.send(b"echo\n")
+            refused = b"1 too many commands wait for `slow`, try again\n"
+            # who waits for its turn holds its place; who came later than those is answered
+            assert eventually(lambda: ask(path, b"echo\n") == refused)
+            assert ask(path, b"status\n").startswith(b"0 {")
+            slow.let_go.set()
+            answers = [client.answer() for client in clients]
+    assert answers[0] == b"0 a\n"
+    assert b"0 ('echo', None)\n" in answers and refused in answers
 
 
 def test_a_stop_waits_for_the_handler_that_runs_and_refuses_those_that_wait(

@@ -102,12 +102,47 @@ def test_the_socket_of_a_process_that_answers_is_left_alone(tmp_path: Path) -> N
 
 def test_a_socket_on_which_nobody_answers_is_replaced(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as orphan:
-        # as a forked child of a dead gateway holds it: it listens, and nobody accepts
-        orphan.bind(path)
-        orphan.listen(5)
-        with serving(Path(path)):
-            assert ask(path, b"hello\n") == b"0 hello\n"
+    # a forked child of a dead gateway holds it: it listens, and nobody accepts
+    script = """
+import os, socket, sys, time
+listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+listener.bind(sys.argv[1])
+listener.listen(5)
+child = os.fork()
+if child:
+    print(child, flush=True)
+    os._exit(0)
+os.closerange(0, 3)
+time.sleep(60)
+"""
+    with Child.python(script, path) as child:
+        orphan = int(child.wait_for_line(r"^\d+$").group())
+        try:
+            child.wait()
+            with serving(Path(path)):
+                assert ask(path, b"hello\n") == b"0 hello\n"
+        finally:
+            os.kill(orphan, signal.SIGKILL)
+
+
+def test_the_socket_of_a_process_that_is_stopped_is_left_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    script = """
+import sys, time
+from uun_iot_core.socket_server import SocketServer
+SocketServer(sys.argv[1], lambda line: "0 first").start()
+print("ready", flush=True)
+time.sleep(60)
+"""
+    with Child.python(script, path) as child:
+        child.wait_for_line("ready")
+        child.signal(signal.SIGSTOP)
+        try:
+            with pytest.raises(FileExistsError, match=f"process {child.process.pid} listens"):
+                SocketServer(path, echo).start()
+        finally:
+            child.signal(signal.SIGCONT)
+        assert ask(path, b"hello\n") == b"0 first\n"
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import itertools
 import os
-from typing import Optional, Tuple
+from typing import List, Optional, Tuple
 
 from .clock import Clock
 
-__all__ = ["is_failure", "lives", "moment", "next_number", "this_process"]
+__all__ = ["is_failure", "is_there", "lives", "moment", "next_number", "this_process"]
 
 _process: Optional[str] = None
 _numbers = itertools.count()
 
 
-def born_at(pid: int) -> str:
-    """Return when a process was started, in its system's own count; "" where nobody tells."""
+def _fields(pid: int) -> List[str]:
+    """Return what proc(5) says of a process after its name; nothing where nobody tells."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[19].decode("ascii")  # see proc(5)
-    except (OSError, IndexError):
-        return ""
+            return file.read().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return []
+
+
+def born_at(pid: int) -> str:
+    """Return when a process was started, in its system's own count; "" where nobody tells."""
+    return "".join(_fields(pid)[19:20])
+
+
+def is_there(pid: int) -> bool:
+    """Return whether a process is known not to have ended; it may be stopped."""
+    return _fields(pid)[:1] not in ([], ["Z"], ["X"])
 
 
 def this_process() -> str:

@@ -7,12 +7,14 @@ import os
 import select
 import socket
 import stat
+import struct
 import threading
 import time
 from typing import Callable, List, Optional, Tuple
 
 from .exceptions import json_type
 from .logs import get_logger
+from .process import is_there
 
 __all__ = ["MOST_BYTES", "MOST_CLIENTS", "SILENCE", "SocketServer", "path_problem"]
 
@@ -31,6 +33,8 @@ _ROOM = 0.25
 #: connections that the system keeps until it is their turn; one client too many would be
 #: turned away by it, or, without a time-out of its own, wait
 _BACKLOG = 1024
+#: the process, its user and its group
+_CREDENTIALS = struct.Struct("3i")
 #: bytes of the path at most: see unix(7), and one less for macOS
 _MOST_OF_PATH = 103
 
@@ -45,6 +49,16 @@ def path_problem(path: object) -> Optional[str]:
     if length > _MOST_OF_PATH:
         return f"expected a path of at most {_MOST_OF_PATH} bytes, this one has {length}"
     return None
+
+
+def _peer(connected: socket.socket) -> Optional[int]:
+    """Return which process began to listen on a socket, where the system tells: see unix(7)."""
+    try:
+        told = connected.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    except (AttributeError, OSError):  # another system, or it is not connected
+        return None
+    pid: int = _CREDENTIALS.unpack(told)[0]
+    return pid or None  # 0 of a process in another container
 
 
 class _Client:
@@ -202,13 +216,18 @@ class SocketServer:
             return
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
             # A forked child of a dead gateway may still hold its socket, so what counts is an
-            # answer; a gateway gives one to the empty command at once.
+            # answer; a gateway gives one to the empty command at once, unless it is stopped.
             probe.settimeout(2 * SILENCE)
             try:
                 probe.connect(self.path)
                 probe.sendall(b"\n")
                 probe.recv(1)
             except (ConnectionError, FileNotFoundError, TimeoutError, socket.timeout):
+                listener = _peer(probe)
+                if listener is not None and is_there(listener):
+                    raise FileExistsError(
+                        0, f"process {listener} listens there and does not answer; end it first"
+                    ) from None
                 with contextlib.suppress(FileNotFoundError):
                     os.unlink(self.path)
                 return

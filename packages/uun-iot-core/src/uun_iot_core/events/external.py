@@ -8,7 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
 
 from ..exceptions import ModuleError, json_type
 from ..logs import get_logger
-from ..socket_server import SocketServer
+from ..socket_server import MOST_CLIENTS, SocketServer
 from .base import Event, EventType, Handler, HandlerInfo, Register, outcome
 from .threads import Busy
 
@@ -17,6 +17,9 @@ __all__ = ["EvExternal"]
 logger = get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+#: commands that wait for their turn at most; the other clients can still ask for the status
+_MOST_WAITING = MOST_CLIENTS // 2
 
 
 class EvExternal(Event):
@@ -38,6 +41,7 @@ class EvExternal(Event):
         self.built_in: Dict[str, Callable[[], str]] = {}
         self._server: Optional[SocketServer] = None
         self._turn = threading.Lock()
+        self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._running: Optional[Busy] = None
         self._stopping = False
 
@@ -137,19 +141,31 @@ class EvExternal(Event):
         name, blank, rest = line.partition(" ")
         for handler, info in self._handlers:
             if info.args[0] == name:
-                with self._turn:
-                    if self._stopping:
-                        return "1 the gateway stops"
-                    thread = threading.current_thread()
-                    self._running = f"uun_iot external {name}", thread.ident
-                    try:
-                        return _answer(*outcome(handler, info, (name, rest if blank else None)))
-                    finally:
-                        self._running = None
+                if not self._places.acquire(blocking=False):
+                    return f"1 too many commands wait for `{self._running_name()}`, try again"
+                try:
+                    return self._call(handler, info, rest if blank else None)
+                finally:
+                    self._places.release()
         if name in self.built_in:
             info = HandlerInfo(self.event_type, (name,), owner_id="gateway")
             return _answer(*outcome(self.built_in[name], info))
         return f"1 unknown command {name!r}" if name else "1 no command"
+
+    def _call(self, handler: Handler, info: HandlerInfo, rest: Optional[str]) -> str:
+        name = info.args[0]
+        with self._turn:
+            if self._stopping:
+                return "1 the gateway stops"
+            self._running = f"uun_iot external {name}", threading.current_thread().ident
+            try:
+                return _answer(*outcome(handler, info, (name, rest)))
+            finally:
+                self._running = None
+
+    def _running_name(self) -> str:
+        running = self._running
+        return running[0].rpartition(" ")[2] if running else "another one"
 
 
 def _answer(output: Any, exc: Optional[BaseException]) -> str:
