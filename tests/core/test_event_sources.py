@@ -106,6 +106,18 @@ def test_an_event_is_a_context_manager_and_works_without_a_gateway() -> None:
     assert len(module.calls) == 4
 
 
+def test_tick_handlers_that_come_later_are_called_from_the_next_start() -> None:
+    clock, first, second = ManualClock(), Module(), Module()
+    tick = EvTick(timers(module=5), clock=clock)
+    attach_handlers({}, [first], [tick])
+    with tick:
+        clock.advance(0)
+    attach_handlers({}, [second], [tick])
+    with tick:
+        clock.advance(0)
+    assert (first.calls, second.calls) == (["tick", "tick"], ["tick"])
+
+
 def test_a_tick_source_without_a_gateway_looks_at_its_configuration() -> None:
     for config, problem in (
         (timers(module="often"), "gateway.moduleTimers.module: expected a period"),

@@ -447,6 +447,64 @@ def test_submodules_have_submodules_and_may_know_their_module(tmp_path: Path) ->
     assert calls == ["tick", "measure", "end"]
 
 
+def test_handlers_and_submodules_are_found_in_slots_and_on_the_class(tmp_path: Path) -> None:
+    calls: List[str] = []
+
+    class Narrow:
+        __slots__ = ("alias", "empty", "handler", "sensor")
+        on_the_class = registered_event_submodule(Sensor(calls), [EvStop])
+        id = "station"
+
+        def __init__(self) -> None:
+            self.sensor = registered_event_submodule(Sensor(calls), [EvTick])
+            self.handler = EvTick.subscribe(self.tick).extract()
+            self.alias = self.method
+
+        def tick(self) -> None:
+            calls.append("tick")
+
+        @EvTick.subscribe
+        def method(self) -> None:
+            calls.append("method")
+
+    ticks_of(tmp_path, Narrow(), station=1)
+    assert sorted(calls) == ["end", "measure", "method", "tick"]
+
+
+def test_the_gateway_tells_submodules_what_it_tells_modules(tmp_path: Path) -> None:
+    told: List[str] = []
+
+    class Part:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def _gateway_started(self) -> None:
+            told.append(f"{self.name} started")
+
+        def _gateway_stopped(self) -> None:
+            told.append(f"{self.name} stopped")
+
+        def _gateway_status(self) -> Dict[str, Any]:
+            return {"parts": {self.name: True}}
+
+        def _configuration_problems(self, gateway: Dict[str, Any]) -> List[str]:
+            return [f"gateway.{self.name}: is wrong"] if gateway.get(self.name) == "wrong" else []
+
+    class Whole(Part):
+        id = "whole"
+
+        def __init__(self) -> None:
+            super().__init__("whole")
+            self.one = self.same = registered_event_submodule(Part("one"))
+
+    with make_gateway(tmp_path, {"gateway": {}}, Whole()) as gateway:
+        assert gateway.status()["parts"] == {"whole": True, "one": True}
+    assert told == ["whole started", "one started", "whole stopped", "one stopped"]
+    with pytest.raises(ConfigError, match="gateway.one: is wrong"):
+        make_gateway(tmp_path, {"gateway": {"one": "wrong"}}, Whole())
+    assert told[4:] == ["whole stopped", "one stopped"]
+
+
 def test_what_takes_no_attributes_cannot_be_a_submodule() -> None:
     with pytest.raises(TypeError, match="takes no attributes"):
         registered_event_submodule((1, 2))

@@ -32,7 +32,7 @@ from uun_iot import (
     attach_handlers,
     on,
 )
-from uun_iot.events import Event, merge_events
+from uun_iot.events import Event, merge_events, registered_event_submodule
 from uun_iot.modules import init_library_module_events
 
 SOON = 20.0
@@ -365,3 +365,28 @@ def test_the_configuration_of_no_gateway_is_not_updated(uuapp: Sandbox) -> None:
     with tick:
         assert eventually(lambda: tick.stats()[0].duration is not None)
     assert uuapp.requests == []
+
+
+def test_a_submodule_that_is_a_module_is_saved_and_told_of(tmp_path: Path) -> None:
+    class Board(Module):
+        pass
+
+    class Station(Module):
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(config)
+            self.board = registered_event_submodule(Board(config))
+
+        @EvStart.subscribe_blocking
+        def start(self, evs: Any) -> None:
+            self.board._storage.append({"n": 1})
+
+    file = tmp_path / "board.json"
+    config = {"gateway": {"moduleBackupStorage": {"board": str(file)}}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with Gateway(
+        str(tmp_path / "config.json"), lambda config, client: Station(config["gateway"])
+    ) as gateway:
+        storages = gateway.status()["storages"]
+    assert storages.keys() == {"station", "board"}
+    assert storages["board"]["entries"] == 1
+    assert json.loads(file.read_text()) == [{"n": 1}]

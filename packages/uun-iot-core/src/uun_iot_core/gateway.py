@@ -24,7 +24,7 @@ from typing import (
 
 from .clock import SYSTEM_CLOCK, Clock
 from .events.attach import attach_handlers
-from .events.base import Event, current_event
+from .events.base import Event, current_event, parts_of
 from .exceptions import ConfigError
 from .logs import get_logger
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
@@ -199,8 +199,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         A module may look at its own part by a method ``_configuration_problems(gateway)``.
         """
         found = self._sources.tick.problems(gateway.get("moduleTimers", {}))
-        for module in self._modules.values():
-            check = getattr(module, "_configuration_problems", None)
+        for _, part in self._modules.parts():
+            check = getattr(part, "_configuration_problems", None)
             if check is not None:
                 found += check(gateway)
         return found
@@ -298,6 +298,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             with StopWatch(self._sources.busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
                 self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
+            self._started_at = None
             try:
                 self._modules.tell("_gateway_stopped")
             finally:
@@ -335,7 +336,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._modules.tell("_gateway_stopped")
         for module in made:
             if all(module is not known for known in self._modules.values()):
-                tell(module, "_gateway_stopped", type(module).__name__)
+                for part in parts_of(module):
+                    tell(part, "_gateway_stopped", type(part).__name__)
         self._tell_client("_gateway_stopped")
         self._forget_modules()
 

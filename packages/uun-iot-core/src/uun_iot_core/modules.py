@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Iterable, List, Optional
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from .events.base import Event, find_handlers, module_id_of
+from .events.base import Event, find_handlers, module_id_of, parts_of
 from .events.decorators import EventRegister
 from .exceptions import ModuleError, json_type
 from .logs import get_logger
@@ -45,23 +45,33 @@ class Modules(Dict[str, Any]):
         Args:
             gateway: the ``gateway`` part of a valid configuration.
         """
+        ids = [*self, *(getattr(part, "id", None) for _, part in self.parts())]
         return [
             f"gateway.moduleBackupStorage.{key}: no module has this id; the modules are "
             f"{', '.join(self)}"
             for key in gateway.get("moduleBackupStorage", {})
-            if key not in self
+            if key not in ids
         ]
 
+    def parts(self) -> List[Tuple[str, Any]]:
+        """Return the modules and their submodules, each once, with what the log calls them."""
+        named: Dict[int, Tuple[str, Any]] = {}
+        for module_id, module in self.items():
+            for part in parts_of(module):
+                of = "" if part is module else f"{type(part).__name__} of "
+                named.setdefault(id(part), (f"{of}module `{module_id}`", part))
+        return list(named.values())
+
     def tell(self, hook: str) -> None:
-        """Call a hook of all modules that have it, whatever interrupts one of them.
+        """Call a hook of all modules and submodules that have it, whatever interrupts one.
 
         Args:
             hook: name of the method.
         """
         interruption: Optional[BaseException] = None
-        for module_id, module in self.items():
+        for name, part in self.parts():
             try:
-                tell(module, hook, f"module `{module_id}`")
+                tell(part, hook, name)
             except BaseException as exc:  # Ctrl-C: the others must be closed all the same
                 interruption = exc
         if interruption is not None:

@@ -23,7 +23,7 @@ logger = get_logger(__name__)
 def status_of(gateway: Gateway) -> Dict[str, Any]:
     """Return how a gateway fares; durations in seconds, moments in ISO 8601.
 
-    Core knows of no storage and no token: the modules and the client tell of theirs by a
+    Core knows of no storage and no token: modules, submodules and the client tell of theirs by a
     method ``_gateway_status()`` that returns an object to be merged into the whole.
 
     Args:
@@ -46,8 +46,7 @@ def status_of(gateway: Gateway) -> Dict[str, Any]:
             "rolledBack": config.trial.rolled_back,
         },
     }
-    modules = {f"module `{id}`": module for id, module in gateway._modules.items()}
-    for name, source in {"the client": gateway.uuapp_client, **modules}.items():
+    for name, source in (("the client", gateway.uuapp_client), *gateway._modules.parts()):
         tell = getattr(source, "_gateway_status", None)
         if tell is None:
             continue

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial, update_wrapper, wraps
-from types import FunctionType, MethodType, TracebackType
+from types import FunctionType, MemberDescriptorType, MethodType, TracebackType
 from typing import (
     Any,
     Callable,
@@ -171,16 +172,11 @@ def find_handlers(
 
 def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Handler, HandlerInfo]]:
     searched.add(id(module))
-    attributes: Dict[str, Any] = {}
-    for cls in reversed(type(module).__mro__):
-        attributes.update(vars(cls))
-    submodules = []
-    for name, attribute in getattr(module, "__dict__", {}).items():
+    attributes = _of_class(module)
+    for name, attribute in _of_instance(module).items():
         # a bound method kept under another name is no handler of its own
         if name in attributes or isinstance(attribute, (FunctionType, Register)):
             attributes[name] = attribute
-        elif _SUBMODULE in getattr(attribute, "__dict__", {}):
-            submodules.append(attribute)
     seen = set()
     for name, attribute in attributes.items():
         function = getattr(attribute, "__func__", attribute)
@@ -190,12 +186,51 @@ def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Hand
         bound = getattr(module, name)
         for info in marks(attribute):
             yield bound, HandlerInfo(info.event_type, info.args, info.kwargs, owner_id)
-    for submodule in submodules:
+    for submodule in _submodules(module):
         if id(submodule) not in searched:
             (kinds,) = vars(submodule)[_SUBMODULE]
             for handler, info in _find(submodule, owner_id, searched):
                 if kinds is None or info.event_type in kinds:
                     yield handler, info
+
+
+def _of_class(module: Any) -> Dict[str, Any]:
+    """Return what the classes of an object define, but for the descriptors of slots."""
+    found: Dict[str, Any] = {}
+    for cls in reversed(type(module).__mro__):
+        found.update(vars(cls))
+    return {name: one for name, one in found.items() if type(one) is not MemberDescriptorType}
+
+
+def _of_instance(module: Any) -> Dict[str, Any]:
+    """Return what an object has of its own, in its ``__dict__`` and its slots."""
+    found = dict(getattr(module, "__dict__", {}))
+    for cls in type(module).__mro__:
+        for name, slot in vars(cls).items():
+            if type(slot) is MemberDescriptorType:
+                with contextlib.suppress(AttributeError):  # nothing is in it
+                    found.setdefault(name, slot.__get__(module))
+    return found
+
+
+def _submodules(module: Any) -> Iterator[Any]:
+    for attribute in (*_of_class(module).values(), *_of_instance(module).values()):
+        if _SUBMODULE in getattr(attribute, "__dict__", {}):
+            yield attribute
+
+
+def parts_of(module: Any) -> List[Any]:
+    """Return a module and its submodules, and theirs, each once."""
+    found: Dict[int, Any] = {}
+
+    def add(part: Any) -> None:
+        if id(part) not in found:
+            found[id(part)] = part
+            for submodule in _submodules(part):
+                add(submodule)
+
+    add(module)
+    return list(found.values())
 
 
 def module_id_of(module: Any) -> str:

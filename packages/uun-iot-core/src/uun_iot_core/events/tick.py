@@ -8,12 +8,14 @@ from typing import (
     Any,
     Callable,
     Dict,
+    Iterable,
     Iterator,
     List,
     Mapping,
     NamedTuple,
     Optional,
     Sequence,
+    Tuple,
     Type,
     TypeVar,
 )
@@ -109,6 +111,15 @@ class EvTick(Event):
     def _join(self, gateway: Any) -> None:
         # the gateway arms the ticks, but not what is derived from them with a type of its own
         self._clock, self._arms_itself = gateway._clock, self.event_type != EventType.TICK
+
+    def add_handlers(self, handlers: Iterable[Tuple[Handler, HandlerInfo]]) -> None:
+        """Take in handlers; their timers are made at the next start.
+
+        Args:
+            handlers: pairs of a bound function and what it handles.
+        """
+        super().add_handlers(handlers)
+        self._armed = None
 
     # -- what the configuration says ------------------------------------------------------
 

@@ -113,8 +113,9 @@ def counters_of(gateway: Gateway) -> Counters:
     config = gateway._config
 
     def read() -> Dict[str, int]:
-        storages = [getattr(module, "_storage", None) for module in gateway._modules.values()]
-        stats = [storage.stats() for storage in storages if isinstance(storage, Storage)]
+        found = [getattr(part, "_storage", None) for _, part in gateway._modules.parts()]
+        storages = {id(one): one for one in found if isinstance(one, Storage)}
+        stats = [storage.stats() for storage in storages.values()]  # one may be shared
         return {
             "sent": sum(one.sent for one in stats),
             "failed": sum(one.failed for one in stats),
