@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -264,3 +265,21 @@ class TestVersionScript:
 
 def run(*command: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=60)
+
+
+def test_the_newer_generations_cost_less_than_400_lines(tmp_path: Path) -> None:
+    script = ROOT / "scripts/generations.py"
+    counted = run(sys.executable, str(script), cwd=ROOT)
+    assert counted.returncode == 0, counted.stdout + counted.stderr
+
+    sample = tmp_path / "sample.py"
+    sample.write_text(
+        '"""A docstring\n\nof three lines."""\n\nx = 1  # counts\n# does not\n\n\n'
+        "@some\n@decorators\ndef f():\n    'Docstring.'\n    return (\n        1\n    )\n"
+        "class C:\n    def g(self): ...\n"
+    )
+    lines_of = runpy.run_path(str(script))["lines_of"]
+    assert lines_of(sample, ()) == 1 + 6 + 2
+    assert lines_of(sample, ("f", "C.g")) == 6 + 1
+    with pytest.raises(LookupError, match="no C.h"):
+        lines_of(sample, ("C.h",))
