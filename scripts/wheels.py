@@ -111,14 +111,14 @@ def wheel(name: str) -> str:
     return str(found[0])
 
 
-def try_alone(uv: str, distribution: Distribution, folder: Path) -> None:
+def try_alone(uv: str, interpreter: str, distribution: Distribution, folder: Path) -> None:
     """Install one distribution in a fresh environment, look it over, run its tests."""
     name = distribution.name
     # what the machine puts on the path of Python must not stand in for a missing dependency
     env = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     env["VIRTUAL_ENV"] = str(folder)
     python = str(folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python"))
-    run("making an environment", uv, "venv", "--quiet", "--python", sys.executable, str(folder))
+    run("making an environment", uv, "venv", "--quiet", "--python", interpreter, str(folder))
 
     pip = (uv, "pip", "install", "--quiet", "--python", python)
     index = () if distribution.third_party else ("--no-index",)
@@ -154,6 +154,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
     """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description="Build all distributions and try each alone.")
     parser.add_argument("--build-only", action="store_true", help="leave the wheels untried")
+    parser.add_argument(
+        "--python", default=sys.executable, metavar="PATH", help="try them on this interpreter"
+    )
     options = parser.parse_args(arguments)
     uv = os.environ.get("HATCH_UV") or shutil.which("uv")
     if uv is None:
@@ -169,7 +172,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> int:
         print(f"\n{distribution.name} alone", flush=True)
         with tempfile.TemporaryDirectory(prefix="uun-iot-wheels-") as folder:
             try:
-                try_alone(uv, distribution, Path(folder) / "env")
+                try_alone(uv, options.python, distribution, Path(folder) / "env")
             except Failure as failure:
                 failures.append(str(failure))
     print()

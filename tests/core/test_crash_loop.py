@@ -132,6 +132,7 @@ def cut(directory: Path, die_at: int) -> int:
         return int(child.lines[0]) if child.lines else 0
 
 
+@pytest.mark.slow
 def test_a_power_cut_between_any_two_steps_of_an_update_leaves_one_of_the_two(
     tmp_path: Path,
 ) -> None:

@@ -67,7 +67,7 @@ def test_the_demo_loses_nothing_and_says_so(tmp_path: Path) -> None:
         assert said in done.stdout
     table = re.search(r"produced (\d+)   delivered (\d+)   duplicated \d+   lost 0", done.stdout)
     assert table is not None, done.stdout
-    assert int(table[1]) >= 8
+    assert 0 < int(table[1]) <= int(table[2])
     assert "not as it must be" not in done.stdout
     assert done.stderr == ""
 
