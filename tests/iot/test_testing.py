@@ -14,7 +14,16 @@ from typing import Any, Callable, Dict, List
 import pytest
 
 from tests.support.sandbox import Sandbox
-from uun_iot import Gateway, ManualClock, Module, Storage, UuAppClient, UuCmdSession, on
+from uun_iot import (
+    Gateway,
+    ManualClock,
+    Module,
+    RepeatTimer,
+    Storage,
+    UuAppClient,
+    UuCmdSession,
+    on,
+)
 from uun_iot.exceptions import ConfigError
 from uun_iot.testing import Delivery, Gateways
 
@@ -185,6 +194,58 @@ def test_one_may_be_left_to_the_test_to_start(gateway: Gateways, clock: ManualCl
     assert not running.runev.is_set()
     with running:
         assert running.runev.is_set()
+
+
+# -- what handlers raise --------------------------------------------------------------------------
+
+
+class Failing:
+    """Raises in its ticks, at its start, at its stop."""
+
+    id = "failing"
+
+    @on("start")
+    def start(self, evs: Any) -> None:
+        raise RuntimeError("at the start")
+
+    @on("tick")
+    def tick(self) -> None:
+        raise ValueError("in a tick")
+
+    @on("stop")
+    def stop(self) -> None:
+        raise SystemExit("at the stop")
+
+
+def test_what_a_test_expects_to_be_raised_it_takes(gateway: Gateways, clock: ManualClock) -> None:
+    running = gateway(Failing(), {"moduleTimers": {"failing": 10}})
+    clock.advance(60)
+    running.stop()
+    failures = {repr(one.exception): one for one in gateway.take_failures()}
+    assert set(failures) == {
+        "RuntimeError('at the start')",
+        "ValueError('in a tick')",
+        "SystemExit('at the stop')",
+    }
+    tick = failures["ValueError('in a tick')"]
+    assert tick.times == 7
+    assert "tick handler of module `failing`" in tick.text
+    assert gateway.take_failures() == []
+
+
+def test_what_a_timer_of_a_module_raises_is_a_failure_too(
+    gateway: Gateways, clock: ManualClock
+) -> None:
+    def fail() -> None:
+        raise LookupError("on purpose")
+
+    gateway(None, {})
+    timer = RepeatTimer(5, fail, clock=clock)
+    timer.start()
+    clock.advance(5)
+    timer.stop()
+    (failure,) = gateway.take_failures()
+    assert (failure.times, type(failure.exception)) == (2, LookupError)
 
 
 # -- nothing lost ---------------------------------------------------------------------------------
@@ -377,6 +438,52 @@ def test_a_gateway_is_stopped_also_after_a_failure(tmp_path: Path) -> None:
     )
     done = run_pytest(tmp_path)
     assert "1 failed, 1 passed" in done.stdout, done.stdout
+
+
+_FAILS = """
+import logging
+from uun_iot import on
+{first}
+class Pump:
+    def __init__(self):
+        self.pressed = 0
+    @on("{event}")
+    def work(self, *_):
+        self.pressed += 1
+        raise ValueError("the valve is stuck")
+def test_it(gateway, clock):
+    gateway(Pump(), {{"moduleTimers": {{"pump": 5}}}})
+    clock.advance(60)
+    {then}
+"""
+
+
+@pytest.mark.parametrize("event, times", [("tick", ", 13 times"), ("start", ""), ("stop", "")])
+def test_a_handler_that_raises_fails_the_test(tmp_path: Path, event: str, times: str) -> None:
+    (tmp_path / "test_it.py").write_text(_FAILS.format(event=event, first="", then=""))
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1, done.stdout
+    said = f"{event} handler of module `pump` failed (Pump.work){times}: ValueError: the valve is"
+    assert said in done.stdout, done.stdout
+    assert "gateway.take_failures()" in done.stdout
+    assert 'raise ValueError("the valve is stuck")' in done.stdout  # the line, to be mended
+
+
+def test_what_was_taken_fails_no_test(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        _FAILS.format(event="tick", first="", then="assert gateway.take_failures()")
+    )
+    done = run_pytest(tmp_path)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
+
+
+def test_where_errors_are_not_logged_the_test_fails_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(
+        _FAILS.format(event="tick", first="logging.disable(logging.CRITICAL)", then="")
+    )
+    done = run_pytest(tmp_path)
+    assert done.returncode == 1
+    assert "what handlers raise cannot be seen" in done.stdout, done.stdout
 
 
 @pytest.mark.parametrize("missing", ["trustme", "cryptography"])

@@ -53,7 +53,7 @@ def sandbox_for(
 
 
 def gateways_for(request: pytest.FixtureRequest, directory: Path) -> Iterator[Gateways]:
-    """Offer gateways to a test, and stop them at its end.
+    """Offer gateways to a test, and stop them at its end; what handlers raised fails it.
 
     Args:
         request: of the fixture.
@@ -62,8 +62,6 @@ def gateways_for(request: pytest.FixtureRequest, directory: Path) -> Iterator[Ga
     sandbox: Optional[Sandbox] = None
     if "uuapp" in request.fixturenames:
         sandbox = request.getfixturevalue("uuapp")
-    gateways = Gateways(directory / "gateway", _clock_of(request), sandbox)
-    try:
+    __tracebackhide__ = True
+    with Gateways(directory / "gateway", _clock_of(request), sandbox) as gateways:
         yield gateways
-    finally:
-        gateways.stop()

@@ -7,7 +7,8 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Type, Union
 
 from uun_iot import Gateway
 from uun_iot.sandboxed import moved, sandboxed
@@ -15,6 +16,7 @@ from uun_iot_core import Clock, load_config
 from uun_iot_storage import Storage
 
 from .delivery import Delivery, Key, Ledger
+from .failures import Failure, Failures
 
 if TYPE_CHECKING:
     from uun_iot.sandbox import Sandbox
@@ -28,7 +30,8 @@ class Gateways:
     """Builds gateways for a test; called, it builds and starts one.
 
     Its files are below a folder of the test: a gateway made after another one finds what that
-    has stored, as after a restart.
+    has stored, as after a restart. A context manager: leaving it stops them, and fails if a
+    handler has raised.
 
     Args:
         directory: of these files; it is made.
@@ -41,6 +44,7 @@ class Gateways:
         self._clock = clock
         self._uuapp = uuapp
         self._ledger = Ledger()
+        self._failures = Failures()
         self._made: List[Gateway] = []
         self._sockets: Optional[tempfile.TemporaryDirectory[str]] = None
 
@@ -106,6 +110,32 @@ class Gateways:
             gateway.stop()
         if self._sockets is not None:
             self._sockets.cleanup()
+
+    def __enter__(self) -> Gateways:
+        self._failures.listen()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: Optional[Type[BaseException]],
+        exc: Optional[BaseException],
+        traceback: Optional[TracebackType],
+    ) -> None:
+        __tracebackhide__ = True
+        try:
+            self.stop()
+        finally:
+            self._failures.close()
+        if exc is None:
+            self._failures.check()
+
+    def take_failures(self) -> List[Failure]:
+        """Return what handlers have raised up to now; that does not fail the test any more.
+
+        A gateway logs what its handlers raise, and goes on. What a test has not taken at its
+        end, when the gateways are stopped, fails it.
+        """
+        return self._failures.take()
 
     def delivery(self, *, key: Optional[Key] = None) -> Delivery:
         """Return what became of all entries that the storages of the modules took.
