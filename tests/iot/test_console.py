@@ -293,6 +293,24 @@ class TestWhatItChanges:
         assert (uuapp.certificate, uuapp.down) == ("valid", False)
         assert uuapp.faults.in_force() == []
 
+    @pytest.mark.parametrize(
+        "action, said",
+        [
+            ('{"delay": "2 h"}', "delay: expected at most 1 h, got '2 h'"),
+            ('{"delay": 1e400}', "delay: expected for example"),
+            ('{"fault": "slow", "seconds": 1e9}', "seconds: expected at most 1 h"),
+            ('{"fault": "redirect", "location": "http://h/\\r\\nA: b"}', "location: it goes into"),
+            ('{"status": 503, "retry_after": NaN}', "retry_after: expected seconds"),
+            ('{"configuration": {"place": "\\ud800"}}', "configuration.place: expected text"),
+        ],
+    )
+    def test_an_action_that_could_not_happen_is_refused(
+        self, page: Page, uuapp: Sandbox, action: str, said: str
+    ) -> None:
+        reply = page.ask("POST", "api/actions", action)
+        assert reply.status_code == 400 and said in reply.json()["error"]
+        assert (uuapp.faults.in_force(), uuapp.published) == ([], {})
+
     def test_a_script_is_played(self, page: Page, uuapp: Sandbox) -> None:
         toml = {"Content-Type": "application/toml"}
         reply = page.ask("PUT", "api/script", "[[step]]\nat = 0\nstatus = 503\n", **toml)

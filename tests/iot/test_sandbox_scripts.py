@@ -11,7 +11,7 @@ import requests
 
 from tests.support.sandbox import Sandbox, Script
 from uun_iot import ManualClock
-from uun_iot.sandbox import ScriptError
+from uun_iot.sandbox import Fault, ScriptError
 from uun_iot.sandbox.actions import parse_action, parse_flag
 from uun_iot.sandbox.durations import parse_duration, show_duration
 
@@ -210,6 +210,61 @@ def test_mistakes_are_named_with_their_place_and_the_remedy(text: str, message: 
         Script.parse(text, "t.toml")
 
 
+PLACE = r"^t\.toml:1: step 1: "
+HOW = 'expected for example "30 s", .*'
+
+
+@pytest.mark.parametrize(
+    "step, message",
+    [
+        ("at = 2026-01-31", f"at: {HOW}got the date 2026-01-31$"),
+        ("at = 00:01:30", f"at: {HOW}got the time 00:01:30$"),
+        ("at = 2026-01-31T10:00:00Z", f"at: {HOW}got the date 2026-01-31 10:00:00"),
+        ("at = nan", f"at: {HOW}got nan$"),
+        ("at = inf", f"at: {HOW}got inf$"),
+        ("at = -inf", f"at: {HOW}got -inf$"),
+        ("at = -0.5", f"at: {HOW}got -0.5$"),
+        ("at = '367 d'", "at: expected at most 366 d, got '367 d'$"),
+        ("at = 1e300", r"at: expected at most 366 d, got 1e\+300$"),
+        (f"at = {10**400}", "at: expected at most 366 d, got 10{58}…$"),
+        (f"at = '{'9' * 400} d'", "at: expected at most 366 d, got '9+…$"),
+        ("at = 1\nfor = 2026-01-31", f"for: {HOW}got the date 2026-01-31$"),
+        ("at = 1\nfor = nan", f"for: {HOW}got nan$"),
+        ("at = 1\nfor = '400 d'", "for: expected at most 366 d, got '400 d'$"),
+        ("at = 1\ndelay = 2026-01-31", f"delay: {HOW}got the date 2026-01-31$"),
+        ("at = 1\ndelay = nan", f"delay: {HOW}got nan$"),
+        ("at = 1\ndelay = '61 min'", "delay: expected at most 1 h, got '61 min'$"),
+        ("at = 1\nfault = 'slow'\nseconds = 3601", "seconds: expected at most 1 h, got 3601$"),
+        ("at = 1\nfault = 'slow'\nseconds = inf", f"seconds: {HOW}got inf$"),
+        ("at = 1\nstatus = 2026-01-31", "status: expected an HTTP .*got the date 2026-01-31$"),
+        ("at = 1\nstatus = nan", "status: expected an HTTP status from 200 to 599, got nan$"),
+        ("at = 1\nstatus = 503\ntimes = -1", "fault 'status': times must be at least 1, got -1$"),
+        ("at = 1\nstatus = 503\ncommand = 2026-01-31", "command: expected str, got the date"),
+        ("at = 1\nstatus = 503\nretry_after = nan", "retry_after: expected seconds, .*got nan$"),
+        (f"at = 1\nstatus = 503\nretry_after = {10**400}", "retry_after: expected .*got 10{58}…"),
+        ("at = 1\nstatus = 503\nretry_after = -1", "retry_after: expected seconds, .*got -1$"),
+        ("at = 1\nfault = 'reply'\nbody = {a = [nan]}", r"body\.a\[0\]: expected a finite .*nan$"),
+        ("at = 1\nfault = 'reply'\nbody = {a = 2026-01-31}", r"body\.a: expected JSON .*got date$"),
+        (
+            "at = 1\nconfiguration = { moduleTimers = { weather = nan } }",
+            r"configuration\.moduleTimers\.weather: expected a finite number, got nan$",
+        ),
+        (
+            "at = 1\nconfiguration = { installed = 2026-01-31 }",
+            r"configuration\.installed: expected JSON .*got date$",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_played_is_named_with_its_step(step: str, message: str) -> None:
+    with pytest.raises(ScriptError, match=PLACE + "(fault '[a-z]+': )?" + message):
+        Script.parse(f"[[step]]\n{step}\n" + ("" if "\n" in step else "outage = true\n"), "t.toml")
+
+
+def test_a_number_of_too_many_digits_is_no_toml() -> None:
+    with pytest.raises(ScriptError, match=r"^t\.toml(:1: step 1: at: expected|: this is not TOML)"):
+        Script.parse(f"[[step]]\nat = {'9' * 5000}\noutage = true", "t.toml")
+
+
 def test_a_script_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ScriptError, match="none.toml: cannot be read: No such file"):
         Script.load(tmp_path / "none.toml")
@@ -240,6 +295,31 @@ def test_flags_say_the_same_as_scripts(text: str, expected: Dict[str, Any]) -> N
         assert undo is not None
         undo()
         assert uuapp.faults.in_force() == []
+
+
+@pytest.mark.parametrize(
+    "fault, message",
+    [
+        ({"kind": "delay", "seconds": 3600.5}, "'delay': seconds: expected at most 1 h, got 3600"),
+        ({"kind": "slow", "seconds": float("inf")}, "'slow': seconds: expected at most 1 h"),
+        ({"kind": "redirect", "location": "http://h/\r\nX: 1"}, "'redirect': location: .*remove"),
+        ({"kind": "redirect", "location": "http://h/\nX: 1"}, "'redirect': location: .*line break"),
+        ({"kind": "redirect", "location": "http://h/\u20ac"}, "'redirect': location: .*in ASCII"),
+        ({"kind": "status", "headers": {"X\r\nY": "1"}}, r"'status': headers\.X.*line break"),
+        ({"kind": "status", "headers": {"X": "1\n"}}, r"'status': headers\.X: .*line break"),
+        ({"kind": "reply", "content_type": "a\r\nb"}, "'reply': content_type: .*line break"),
+        ({"kind": "status", "retry_after": "1\r\nX: 1"}, "'status': retry_after: .*line break"),
+    ],
+)
+def test_a_fault_that_could_not_happen_is_refused(fault: Dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Fault(**fault)
+
+
+@pytest.mark.parametrize("text", ["delay=2h", "delay=1e9", "slow,seconds=3601"])
+def test_flags_have_bounds(text: str) -> None:
+    with pytest.raises(ValueError, match="expected at most 1 h, got "):
+        parse_flag(text)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "status", "outage,times=1", "configuration=x"])

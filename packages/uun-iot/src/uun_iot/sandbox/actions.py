@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
+from ..values import json_problem, shown
 from .certificates import CERTIFICATE_KINDS
-from .durations import parse_duration
+from .durations import HOUR, parse_duration
 from .faults import FAULT_KINDS, Fault
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def parse_action(table: Mapping[str, Any]) -> Action:
     if kind == "configuration":
         return _configuration_action(value)
     if value is not True:
-        raise ValueError(f"{kind}: expected true, got {value!r}")
+        raise ValueError(f"{kind}: expected true, got {shown(value)}")
     if kind == "outage":
         return Action("connections are refused", _outage, "outage")
     text, do = _AT_ONCE[kind]
@@ -167,12 +168,12 @@ def parse_fault(kind: str, value: Any, rest: Mapping[str, Any]) -> Fault:
     arguments = _checked(rest)
     if kind == "status":
         if not isinstance(value, int) or isinstance(value, bool) or not 200 <= value <= 599:
-            raise ValueError(f"status: expected an HTTP status from 200 to 599, got {value!r}")
+            raise ValueError(f"status: expected an HTTP status from 200 to 599, got {shown(value)}")
         arguments["status"] = value
     elif kind == "delay":
         arguments["seconds"] = _duration("delay", value)
     elif value not in FAULT_KINDS:
-        raise ValueError(f"fault: expected one of {', '.join(FAULT_KINDS)}; got {value!r}")
+        raise ValueError(f"fault: expected one of {', '.join(FAULT_KINDS)}; got {shown(value)}")
     return Fault(value if kind == "fault" else kind, **arguments)
 
 
@@ -184,7 +185,7 @@ def _checked(table: Mapping[str, Any]) -> Dict[str, Any]:
             raise ValueError(f"{key}: there is no such argument; there are {', '.join(_ARGUMENTS)}")
         if not isinstance(value, expected) or (isinstance(value, bool) and bool not in expected):
             names = " or ".join(each.__name__ for each in expected)
-            raise ValueError(f"{key}: expected {names}, got {value!r}")
+            raise ValueError(f"{key}: expected {names}, got {shown(value)}")
         arguments[key] = _duration(key, value) if key == "seconds" else value
     headers = arguments.get("headers", {})
     if not all(isinstance(value, str) for value in headers.values()):
@@ -194,7 +195,7 @@ def _checked(table: Mapping[str, Any]) -> Dict[str, Any]:
 
 def _duration(key: str, value: Any) -> float:
     try:
-        return parse_duration(value)
+        return parse_duration(value, HOUR)
     except ValueError as exc:
         raise ValueError(f"{key}: {exc}") from None
 
@@ -207,7 +208,7 @@ def _outage(sandbox: Sandbox) -> Undo:
 def _certificate_action(value: Any) -> Action:
     if value not in CERTIFICATE_KINDS:
         known: List[str] = list(CERTIFICATE_KINDS)
-        raise ValueError(f"certificate: expected one of {', '.join(known)}; got {value!r}")
+        raise ValueError(f"certificate: expected one of {', '.join(known)}; got {shown(value)}")
 
     def apply(sandbox: Sandbox) -> Undo:
         before = sandbox.certificate
@@ -221,6 +222,9 @@ def _certificate_action(value: Any) -> Action:
 def _configuration_action(value: Any) -> Action:
     if not isinstance(value, dict):
         raise ValueError(f"configuration: expected a table, got {type(value).__name__}")
+    problem = json_problem(value, "configuration")
+    if problem is not None:
+        raise ValueError(problem)
 
     def apply(sandbox: Sandbox) -> Undo:
         before = sandbox.published

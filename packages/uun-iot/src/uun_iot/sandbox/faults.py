@@ -19,6 +19,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Union
 
+from ..values import json_problem, shown
+from .durations import HOUR, YEAR, show_duration
 from .messages import Reply, error_map
 
 __all__ = ["FAULT_KINDS", "Encounter", "Fault", "Faults"]
@@ -96,7 +98,7 @@ class Fault:
             replaced. Requests with the other kinds of faults are always processed.
         read: ``drop`` and ``reset``: whether the request's body is read first (it is where
             it is processed).
-        seconds: of ``delay`` and, for each piece, of ``slow``.
+        seconds: of ``delay`` and, for each piece, of ``slow``; an hour at most.
         chunk_size: bytes a piece of ``slow``.
         status: of the answer.
         retry_after: value of ``Retry-After``, seconds or a date.
@@ -133,6 +135,11 @@ class Fault:
             raise ValueError(f"fault {self.kind!r}: times must be at least 1, got {self.times}")
         if self.kind in ("delay", "slow") and not self.seconds > 0:
             raise ValueError(f"fault {self.kind!r}: seconds must be over 0, got {self.seconds}")
+        if not self.seconds <= HOUR:
+            raise ValueError(
+                f"fault {self.kind!r}: seconds: expected at most {show_duration(HOUR)}, "
+                f"got {shown(self.seconds)}"
+            )
         if self.chunk_size < 1:
             raise ValueError(
                 f"fault {self.kind!r}: chunk_size must be at least 1, got {self.chunk_size}"
@@ -141,6 +148,31 @@ class Fault:
             raise ValueError("fault 'redirect': location is missing; give the URL it leads to")
         if self.kind == "refuse_grant":
             refusal(self.code)
+        problem = _retry_after_problem(self.retry_after) or self._unsendable()
+        if problem is not None:
+            raise ValueError(f"fault {self.kind!r}: {problem}")
+
+    def _unsendable(self) -> Optional[str]:
+        """Return what of the answer could not be sent as it is given."""
+        fields = {
+            "location": self.location,
+            "content_type": self.content_type,
+            "retry_after": self.retry_after,
+            **{
+                f"headers.{shown(name)[1:-1]}": f"{name}{self.headers[name]}"
+                for name in self.headers
+            },
+        }
+        for name, value in fields.items():
+            if not isinstance(value, str):
+                continue
+            if any(char in value for char in "\r\n\0"):
+                return f"{name}: it goes into a header, which has one line; remove the line break"
+            try:
+                value.encode("latin-1")
+            except UnicodeEncodeError:
+                return f"{name}: it goes into a header; write it in ASCII"
+        return None if isinstance(self.body, bytes) else json_problem(self.body, "body")
 
     @property
     def stage(self) -> str:
@@ -189,6 +221,15 @@ class Fault:
         elif not isinstance(body, bytes):
             body = json.dumps(body).encode("utf-8")
         return Reply(self.status or 200, body, self.content_type, headers)
+
+
+def _retry_after_problem(value: Any) -> Optional[str]:
+    if value is None or isinstance(value, str) or 0 <= value <= YEAR:
+        return None
+    return (
+        f"retry_after: expected seconds, 0 to {YEAR:g} (a year), or a date as text, "
+        f"got {shown(value)}"
+    )
 
 
 @dataclass(eq=False)

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
+from ..values import shown
 from .actions import AT_ONCE, Action, parse_action
 from .durations import parse_duration, show_duration
 from .extra import REMEDY
@@ -103,7 +104,7 @@ class Script(NamedTuple):
         toml = _toml()
         try:
             data: Dict[str, Any] = toml.loads(text)
-        except (toml.TOMLDecodeError, RecursionError) as exc:
+        except (ValueError, RecursionError) as exc:  # also of a number of too many digits
             raise ScriptError(f"{name}: this is not TOML: {exc}; correct it") from None
         unknown = [key for key in data if key not in ("title", "step")]
         if unknown:
@@ -112,7 +113,7 @@ class Script(NamedTuple):
             )
         title = data.get("title", "")
         if not isinstance(title, str):
-            raise ScriptError(f"{name}: title: expected a text, got {title!r}")
+            raise ScriptError(f"{name}: title: expected a text, got {shown(title)}")
         tables = data.get("step", [])
         if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
             raise ScriptError(f"{name}: step: expected tables; write [[step]] above each")
