@@ -289,6 +289,8 @@ def test_a_dry_run_prints_and_writes_nothing(project: Path) -> None:
         (["weather:nothing"], 2, "weather has no `nothing`"),
         (["weather", "-c", "nothing.json"], 2, "nothing.json: there is no such file"),
         (["weather", "--name", "a b"], 2, "--name: expected letters, digits"),
+        (["weather", "--name", ""], 2, "--name: expected letters, digits and :_.@-, got ''"),
+        (["weather", "--system", "--user", ""], 2, "--user: expected the name of a user"),
         (["weather", "--name", "../a"], 2, "--name: expected letters, digits"),
         (["weather", "--user", "pi"], 2, "--user goes with --system"),
         (["weather", "--system", "--user", "pi\nExecStart=x", "--dry-run"], 2, "cannot hold"),

@@ -149,8 +149,20 @@ def test_faults_answers_and_script(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["--fault", "status=1000"], 2, "expected an HTTP status"),
         (["--command", "x"], 2, "expected NAME=UUCMD"),
         (["--token-lifetime", "0"], 2, "expected more than 0 s"),
-        (["--gateways", "0"], 2, "at least 1 gateway"),
-        (["--keep", "0"], 2, "at least 1 request"),
+        (["--token-lifetime", "9" * 400], 2, "expected at most 366 d, got "),
+        (["--token-lifetime", "²"], 2, 'expected for example "30 s"'),
+        (["--gateways", "0"], 2, "--gateways: expected a whole number from 1 to 1000, got '0'"),
+        (["--gateways", "1000000"], 2, "--gateways: expected a whole number from 1 to 1000, got"),
+        (["--gateways", "9" * 5000], 2, "--gateways: expected a whole number from 1 to 1000, got"),
+        (["--gateways", "two"], 2, "--gateways: expected a whole number from 1 to 1000, got 'two'"),
+        (["--keep", "0"], 2, "--keep: expected a whole number from 1 to 1000000, got '0'"),
+        (["--keep", "1000000000"], 2, "--keep: expected a whole number from 1 to 1000000, got"),
+        (["--port", "9" * 5000], 2, "expected a port from 0 to 65535"),
+        (["--name", ""], 2, "--name: expected the name or address of a host, for example"),
+        (["--name", "https://laptop.local/"], 2, "--name: expected the name or address of a host"),
+        (["--host", ""], 2, "--host: expected the name or address of a host"),
+        (["--config-out", ""], 2, "--config-out: expected a path, got ''"),
+        (["--record", ""], 2, "--record: expected a path, got ''"),
         (["--script", "none.toml"], 2, "none.toml: cannot be read: No such file"),
         (["--script", "bad.toml"], 2, "bad.toml:1: step 1: at: it is missing"),
         (["--answers", "none"], 2, "none: no such directory of answers; make it"),
@@ -168,6 +180,15 @@ def test_mistakes_are_one_line_with_the_remedy(
     got, line = fails(tmp_path, *ANY_PORT, *arguments)
     assert (got, said in line) == (status, True), line
     assert (tmp_path / "other.json").read_text().startswith('{"uuApp": {"awid": "real"}')
+
+
+def test_it_ends_on_ctrl_c_while_it_writes_many_configurations(tmp_path: Path) -> None:
+    arguments = ["--config-out", "config.json", "--gateways", "1000", "--no-console"]
+    with start(tmp_path, *ANY_PORT, *arguments) as child:
+        child.wait_for_line("config-2.json", 20)
+        child.signal(signal.SIGINT)
+        assert child.wait(20) == 0
+        assert child.errors == []
 
 
 @pytest.mark.parametrize("option", ["--port", "--console-port"])

@@ -45,14 +45,16 @@ def main(options: argparse.Namespace) -> int:
     """Run the command; return its exit status."""
     application = application_of(options)
     directory = os.getcwd()
-    name = (
-        options.name or re.sub(r"[^A-Za-z0-9:_.-]", "-", os.path.basename(directory)) or "uun-iot"
-    )
+    name = options.name
+    if name is None:
+        name = re.sub(r"[^A-Za-z0-9:_.-]", "-", os.path.basename(directory)) or "uun-iot"
     name = name[: -len(".service")] if name.endswith(".service") else name
     if not _NAME.fullmatch(name):
         raise Misused(f"--name: expected letters, digits and :_.@-, got {name!r}")
     if options.user is not None and not options.system:
         raise Misused("--user goes with --system: a service of a user runs as that user")
+    if options.user == "":
+        raise Misused("--user: expected the name of a user; without --user it is root")
     if not os.path.isfile(options.config):
         raise Misused(f"{options.config}: there is no such file")
     load(application)  # what cannot be imported would be restarted for ever

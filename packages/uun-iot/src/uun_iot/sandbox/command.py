@@ -7,14 +7,16 @@ import contextlib
 import json
 import logging
 import os
+import re
 import signal
 import socket
 import sys
-from typing import TYPE_CHECKING, Any, Dict, Iterator, List, Optional, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from uun_iot_core import atomic_write
 from uun_iot_core.wakeful import WakefulEvent
 
+from ..values import shown
 from .actions import Action, parse_flag
 from .durations import parse_duration
 from .extra import missing_extra
@@ -26,6 +28,11 @@ if TYPE_CHECKING:
 __all__ = ["add_arguments", "main"]
 
 _PORT = 8843
+_PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
+#: each has a file, keys to be made, and a part of the console
+_MOST_GATEWAYS = 1000
+#: they are in memory
+_MOST_KEPT = 1_000_000
 _LOOPBACK = ("127.0.0.1", "localhost")
 #: what a gateway does that has no modules yet
 _GATEWAY: Dict[str, Any] = {"moduleTimers": {"heartbeat": 10, "config": 30}}
@@ -55,28 +62,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "A uuApp on this machine to run gateways against: HTTPS, tokens, heartbeats, "
         "configuration, any other command, faults on demand, and a web console."
     )
-    add("--host", default="127.0.0.1", help="address to listen on for gateways (default 127.0.0.1)")
+    add("--host", type=_host, default="127.0.0.1",
+        help="address to listen on for gateways (default 127.0.0.1)")  # fmt: skip
     add("--port", type=_port, default=_PORT, help=f"port for gateways (default {_PORT}, 0 for any)")
-    add("--name", action="append", metavar="HOST", help="name under which gateways reach it; "
-        "also several times (default localhost, or this machine's name with --host)")  # fmt: skip
+    add("--name", action="append", type=_host, metavar="HOST",
+        help="name under which gateways reach it; also several times (default localhost, or this "
+        "machine's name with --host)")  # fmt: skip
     add("--console-port", type=_port, default=_PORT + 1, metavar="PORT",
         help=f"port of the console, on loopback only (default {_PORT + 1}, 0 for any)")  # fmt: skip
     add("--no-console", action="store_true", help="no web console")
-    add("--directory", default=".sandbox", metavar="DIR", help="keeps authority, credentials and "
-        "published configuration (default .sandbox)")  # fmt: skip
-    add("--answers", metavar="DIR", help="JSON files that commands answer: weather/add.json")
+    add("--directory", type=_path, default=".sandbox", metavar="DIR", help="keeps authority, "
+        "credentials and published configuration (default .sandbox)")  # fmt: skip
+    add("--answers", type=_path, metavar="DIR",
+        help="JSON files that commands answer: weather/add.json")  # fmt: skip
     add("--fault", action="append", default=[], type=_flag, metavar="FAULT", help="in force from "
         "the begin, also several times: status=503  delay=2s  drop  outage  …")  # fmt: skip
-    add("--script", metavar="FILE", help="a TOML file of what happens when")
-    add("--config-out", metavar="FILE", help="write a ready config.json there (default: print it)")
-    add("--gateways", type=int, default=1, metavar="N", help="gateways with credentials of their "
-        "own; further ones are written to FILE-2.json and so on (default 1)")  # fmt: skip
+    add("--script", type=_path, metavar="FILE", help="a TOML file of what happens when")
+    add("--config-out", type=_path, metavar="FILE",
+        help="write a ready config.json there (default: print it)")  # fmt: skip
+    add("--gateways", type=_up_to(_MOST_GATEWAYS), default=1, metavar="N",
+        help="gateways with credentials of their own; further ones are written to FILE-2.json "
+        "and so on (default 1)")  # fmt: skip
     add("--command", action="append", default=[], type=_command, metavar="NAME=UUCMD",
         help="an entry of the configuration's uuCmdList: weatherAdd=weather/add")  # fmt: skip
     add("--token-lifetime", type=_duration, default=1800.0, metavar="TIME",
         help="how long tokens live (default 30 min)")  # fmt: skip
-    add("--keep", type=int, default=5000, metavar="N", help="requests to remember (default 5000)")
-    add("--record", metavar="FILE", help="add each request to a file, as a line of JSON")
+    add("--keep", type=_up_to(_MOST_KEPT), default=5000, metavar="N",
+        help="requests to remember (default 5000)")  # fmt: skip
+    add("--record", type=_path, metavar="FILE",
+        help="add each request to a file, as a line of JSON")  # fmt: skip
 
 
 def main(args: argparse.Namespace) -> int:
@@ -144,7 +158,7 @@ def _run(args: argparse.Namespace) -> None:
             print(f"console    {console.url}")
         authority = os.path.abspath(sandbox.ca_file)
         print(f"authority  {authority}  (export REQUESTS_CA_BUNDLE={authority})")
-        _give_configurations(sandbox, args)
+        _give_configurations(sandbox, args, ended)
         print("It runs until Ctrl-C.", flush=True)
         if script is not None:
             sandbox.play(script)
@@ -178,8 +192,10 @@ def _names(args: argparse.Namespace) -> List[str]:
 # -- configurations
 
 
-def _give_configurations(sandbox: Sandbox, args: argparse.Namespace) -> None:
+def _give_configurations(sandbox: Sandbox, args: argparse.Namespace, ended: WakefulEvent) -> None:
     for number in range(1, args.gateways + 1):
+        if ended.is_set():
+            return  # Ctrl-C, and there are many
         arguments: Dict[str, Any] = {"commands": dict(args.command), "number": number}
         if number > 1:
             arguments["token_path"] = f"./oidc-token-{number}"
@@ -253,14 +269,40 @@ def _recording(sandbox: Sandbox, path: str) -> Iterator[None]:
 
 
 def _port(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) < 65536):
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {text!r}")
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {shown(text)}")
     return int(text)
+
+
+def _up_to(most: int) -> Callable[[str], int]:
+    def number(text: str) -> int:
+        # the length first: Python converts no number of thousands of digits
+        if text.isascii() and text.isdigit() and len(text) < 20 and 1 <= int(text) <= most:
+            return int(text)
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number from 1 to {most}, got {shown(text)}"
+        )
+
+    return number
+
+
+def _host(text: str) -> str:
+    if not text or any(char.isspace() or char in "/@" for char in text):
+        raise argparse.ArgumentTypeError(
+            f"expected the name or address of a host, for example laptop.local, got {shown(text)}"
+        )
+    return text
+
+
+def _path(text: str) -> str:
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"expected a path, got {shown(text)}")
+    return text
 
 
 def _duration(text: str) -> float:
     try:
-        seconds = float(text) if text.replace(".", "", 1).isdigit() else parse_duration(text)
+        seconds = parse_duration(f"{text} s" if _PLAIN.fullmatch(text) else text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from None
     if not seconds > 0:
