@@ -486,6 +486,30 @@ def test_where_errors_are_not_logged_the_test_fails_and_says_so(tmp_path: Path) 
     assert "what handlers raise cannot be seen" in done.stdout, done.stdout
 
 
+@pytest.mark.parametrize(
+    "first, second, works",
+    [
+        ("gateway", "clock", False),
+        ("uuapp", "clock", False),
+        ("gateway", "uuapp", False),
+        ("clock", "gateway", True),
+        ("uuapp", "gateway", True),
+    ],
+)
+def test_a_fixture_that_comes_too_late_is_refused(
+    tmp_path: Path, first: str, second: str, works: bool
+) -> None:
+    (tmp_path / "test_it.py").write_text(
+        f"def test_it({first}, request):\n    request.getfixturevalue({second!r})\n"
+        f"def test_another({second}, {first}):\n    pass\n"
+        f"def test_a_third({first}, {second}):\n    pass\n"
+    )
+    done = run_pytest(tmp_path)
+    said = f"`{second}` was asked for after `{first}`, which is without it already; name it among"
+    assert (said in done.stdout) is not works
+    assert ("3 passed" if works else "1 failed, 2 passed") in done.stdout, done.stdout
+
+
 @pytest.mark.parametrize("missing", ["trustme", "cryptography"])
 def test_without_the_extra_the_test_fails_and_says_how_to_install_it(
     tmp_path: Path, missing: str

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
+def clock(request: pytest.FixtureRequest) -> ManualClock:
     """A clock that stands still until the test calls its `advance`.
 
     Whoever asks for it has the gateways and the uuApp of the test on it, too: the timers tick
     within `advance`, one after another, and nothing is waited for.
     """
-    from uun_iot import ManualClock
+    from uun_iot.testing import clock_for
 
-    return ManualClock()
+    return clock_for(request)
 
 
 @pytest.fixture

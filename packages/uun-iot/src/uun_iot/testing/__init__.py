@@ -17,7 +17,7 @@ the end, ``clock`` stands still until the test lets time pass.
 
 from .delivery import Delivery
 from .failures import Failure
-from .fixtures import gateways_for, sandbox_for
+from .fixtures import clock_for, gateways_for, sandbox_for
 from .gateways import Gateways
 
-__all__ = ["Delivery", "Failure", "Gateways", "gateways_for", "sandbox_for"]
+__all__ = ["Delivery", "Failure", "Gateways", "clock_for", "gateways_for", "sandbox_for"]

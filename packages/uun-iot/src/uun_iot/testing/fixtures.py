@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Iterator, Optional
+from typing import TYPE_CHECKING, Iterator, List, Optional
 
 import pytest
 
-from uun_iot_core import SYSTEM_CLOCK, Clock
+from uun_iot_core import SYSTEM_CLOCK, Clock, ManualClock
 
 from .gateways import Gateways
 
 if TYPE_CHECKING:
     from uun_iot.sandbox import Sandbox
 
-__all__ = ["gateways_for", "sandbox_for"]
+__all__ = ["clock_for", "gateways_for", "sandbox_for"]
+
+#: which of the fixtures a test has had made
+_MADE = pytest.StashKey[List[str]]()
+
+
+@contextlib.contextmanager
+def _made(request: pytest.FixtureRequest, name: str) -> Iterator[None]:
+    made = request.node.stash.setdefault(_MADE, [])
+    made.append(name)
+    try:
+        yield
+    finally:
+        made.remove(name)
+
+
+def _refuse_after(request: pytest.FixtureRequest, name: str, *others: str) -> None:
+    """Fail where a fixture comes too late for others, which would go without it."""
+    late = [one for one in request.node.stash.get(_MADE, []) if one in others]
+    if late:
+        pytest.fail(
+            f"`{name}` was asked for after `{late[0]}`, which is without it already; name it among "
+            f"the arguments of the test, or ask for it first",
+            pytrace=False,
+        )
+
+
+def clock_for(request: pytest.FixtureRequest) -> ManualClock:
+    """Return a clock for a test.
+
+    Args:
+        request: of the fixture.
+    """
+    _refuse_after(request, "clock", "uuapp", "gateway")
+    return ManualClock()
 
 
 def _clock_of(request: pytest.FixtureRequest) -> Clock:
@@ -35,6 +70,7 @@ def sandbox_for(
         directory: where its authority is written.
         monkeypatch: sets the environment.
     """
+    _refuse_after(request, "uuapp", "gateway")
     from uun_iot.sandbox.extra import missing_extra
 
     missing = missing_extra(console=False)
@@ -42,7 +78,8 @@ def sandbox_for(
         pytest.fail(missing.replace("[sandbox]", "[testing]"), pytrace=False)
     from uun_iot.sandbox import Sandbox
 
-    with Sandbox(directory=directory / "uuapp", clock=_clock_of(request)) as sandbox:
+    sandbox = Sandbox(directory=directory / "uuapp", clock=_clock_of(request))
+    with _made(request, "uuapp"), sandbox:
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", sandbox.ca_file)
         monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
         for name in ("NO_PROXY", "no_proxy"):
@@ -63,5 +100,6 @@ def gateways_for(request: pytest.FixtureRequest, directory: Path) -> Iterator[Ga
     if "uuapp" in request.fixturenames:
         sandbox = request.getfixturevalue("uuapp")
     __tracebackhide__ = True
-    with Gateways(directory / "gateway", _clock_of(request), sandbox) as gateways:
+    gateways = Gateways(directory / "gateway", _clock_of(request), sandbox)
+    with _made(request, "gateway"), gateways:
         yield gateways
