@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List
@@ -187,6 +189,42 @@ def test_mistakes_are_errors(gateway: Gateways) -> None:
         gateway(None, "nothing.json")
     with pytest.raises(RuntimeError, match="fixture `uuapp`"):
         gateway.assert_nothing_lost()
+
+
+class Circle(Dict[str, Any]):
+    """A dictionary that is in itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self["again"] = self
+
+
+@pytest.mark.parametrize(
+    "config, said",
+    [
+        (
+            {"weather": {"pin": object()}},
+            r"gateway\.weather\.pin: expected JSON \(.*\), got object$",
+        ),
+        (
+            {"gateway": {"a": [0, {"when": datetime.date(2026, 1, 31)}]}},
+            r"gateway\.a\[1\]\.when: expected JSON \(.*\), got date$",
+        ),
+        (
+            {"gateway": {}, "uuApp": {"lock": threading.Lock()}},
+            r"uuApp\.lock: expected JSON .*lock$",
+        ),
+        ({"a": {("x", "y"): 1}}, r"gateway\.a: expected strings as keys, got tuple$"),
+        ({"a": Circle()}, r"gateway\.a(\.again){7}.*…: it is nested too deeply, or in itself$"),
+        ({"a": b"bytes"}, r"gateway\.a: expected JSON .*got bytes$"),
+        ({"moduleTimers": {"a": float("nan")}}, r"gateway\.moduleTimers\.a: expected a period"),
+    ],
+)
+def test_what_no_configuration_can_hold_is_named(
+    gateway: Gateways, config: Dict[str, Any], said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        gateway(None, config)
 
 
 def test_one_may_be_left_to_the_test_to_start(gateway: Gateways, clock: ManualClock) -> None:

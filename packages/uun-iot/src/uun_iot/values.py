@@ -31,7 +31,8 @@ def json_problem(value: Any, path: str = "", *, finite: bool = True) -> Optional
 def _problem(value: Any, path: str, finite: bool, depth: int) -> Optional[str]:
     place = f"{path}: " if path else ""
     if depth > _DEEPEST:
-        return f"{place}it is nested too deeply, or in itself"
+        begin = path if len(path) <= _WIDTH else f"{path[: _WIDTH - 1]}…"
+        return f"{begin}: it is nested too deeply, or in itself"
     if isinstance(value, dict):
         for key, one in value.items():
             if key is not None and not isinstance(key, (str, int, float)):

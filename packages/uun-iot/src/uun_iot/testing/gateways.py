@@ -11,7 +11,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Type, Union
 
 from uun_iot import Gateway
+from uun_iot.exceptions import ConfigError
 from uun_iot.sandboxed import moved, sandboxed
+from uun_iot.values import json_problem
 from uun_iot_core import Clock, load_config
 from uun_iot_storage import Storage
 
@@ -83,9 +85,13 @@ class Gateways:
         if config is None:
             whole: Dict[str, Any] = {"gateway": {}}
         elif isinstance(config, Mapping):
-            whole = copy.deepcopy(dict(config))
+            whole = dict(config)
             if not {"gateway", "uuApp"} & whole.keys():
                 whole = {"gateway": whole}
+            problem = json_problem(whole, finite=False)  # NaN is for the validation
+            if problem is not None:
+                raise ConfigError(f"the configuration of the test: {problem}")
+            whole = copy.deepcopy(whole)
         else:
             whole = load_config(os.fspath(config))
         whole.setdefault("gateway", {})
