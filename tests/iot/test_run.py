@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from tests.iot.command import TIMERS, UUN_IOT, WEATHER, child, refused, run, ticks
+from tests.iot.command import TIMERS, UUN_IOT, WEATHER, child, run, ticks
 from tests.support.systemd import Systemd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -25,120 +25,6 @@ def project(tmp_path: Path) -> Path:
     (tmp_path / "weather.py").write_text(WEATHER)
     (tmp_path / "config.json").write_text(json.dumps(TIMERS))
     return tmp_path
-
-
-# -- which application ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("reference", ["weather:init", "weather", "weather:several",
-                                       "weather:factory.make", "weather:registering"])  # fmt: skip
-def test_any_form_of_init_runs(project: Path, reference: str) -> None:
-    done = run("run", reference, "--once", cwd=project)
-    assert done.returncode == 0, done.stderr
-    assert ticks(done) == ["measure", "send", "stop"]
-
-
-def test_an_event_init_runs_where_it_is_said_to_be_one(project: Path) -> None:
-    done = run("run", "weather:events", "--events", "--once", cwd=project)
-    assert done.returncode == 0, done.stderr
-    assert ticks(done) == ["measure", "send", "stop"]
-    checked = run("check", "--app", "weather:events", "--events", cwd=project)
-    assert (checked.returncode, checked.stdout) == (0, "config.json: nothing is wrong\n")
-    unit = run("install-service", "weather:events", "--events", "--dry-run", cwd=project)
-    assert "run weather:events --events -c" in unit.stdout
-
-
-def test_the_application_may_stand_in_a_package_or_in_pyproject(project: Path) -> None:
-    package = project / "app" / "station"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("from weather import init as make\n")
-    assert run("run", "app.station:make", "--once", cwd=project).returncode == 0
-    (project / "pyproject.toml").write_text('[tool.uun-iot]\napp = "app.station:make"\n')
-    assert run("run", "--once", cwd=project).returncode == 0
-
-
-@pytest.mark.parametrize(
-    "reference, said",
-    [
-        ("wether:init", "there is no module wether, neither in"),
-        ("app.weather:init", "there is no module app, neither in"),
-        ("weather:int", "weather has no `int`; it has the functions say, init, several"),
-        ("weather:factory.mak", "weather has no `factory.mak`"),
-        ("weather:not_a_function", "weather:not_a_function is no function but int"),
-        ("weather.py:init", "expected a module, not a file: weather"),
-        ("./weather.py", "expected a module, not a file"),
-        ("weather:", "expected MODULE:INIT, for example weather:init, got 'weather:'"),
-        ("", "expected MODULE:INIT"),
-        ("a b:c", "expected MODULE:INIT"),
-    ],
-)
-def test_a_wrong_application_is_one_line_and_status_2(
-    project: Path, reference: str, said: str
-) -> None:
-    line = refused(run("run", reference, cwd=project), 2)
-    assert line.startswith("uun-iot run: ") and said in line
-
-
-@pytest.mark.parametrize(
-    "pyproject, said",
-    [
-        (None, "which application? Give MODULE:INIT"),
-        ("[tool]\n", "which application?"),
-        ("tool = 5\n", "which application?"),
-        ("[tool.uun-iot]\napp = 5\n", "tool.uun-iot.app: expected a string"),
-        ("[tool\n", "pyproject.toml: not valid TOML"),
-    ],
-)
-def test_a_project_that_names_no_application_says_so(
-    project: Path, pyproject: Any, said: str
-) -> None:
-    if pyproject is not None:
-        (project / "pyproject.toml").write_text(pyproject)
-    assert said in refused(run("run", cwd=project), 2)
-
-
-def test_what_the_application_raises_is_logged_with_its_stack(project: Path) -> None:
-    done = run("run", "weather:broken", cwd=project)
-    assert done.returncode == 1
-    assert "weather.py" in done.stderr and "Traceback" in done.stderr
-    last = done.stderr.splitlines()[-1]
-    assert last == "uun-iot run: the gateway cannot be built: LookupError: no such sensor"
-    (project / "syntax.py").write_text("def init(:\n")
-    done = run("run", "syntax", cwd=project)
-    assert done.returncode == 1 and "importing syntax failed: SyntaxError" in done.stderr
-    (project / "needs.py").write_text("import a_library_that_is_not_there\n")
-    done = run("run", "needs", cwd=project)
-    assert done.returncode == 1
-    assert "No module named 'a_library_that_is_not_there'" in done.stderr.splitlines()[-1]
-
-
-@pytest.mark.parametrize(
-    "content, status, said",
-    [
-        (None, 2, "config.json: the configuration file cannot be read"),
-        ("{", 2, "config.json: line 1, column 2: not valid JSON"),
-        ('{"gateway": {"moduleTimers": {"weather": 5}}}', 2, "gateway.moduleTimers.weather"),
-        ('{"uuApp": {"network": {"deadline": 0}}}', 2, "uuApp.network.deadline"),
-    ],
-)
-def test_a_wrong_configuration_is_one_line_and_status_2(
-    project: Path, content: Any, status: int, said: str
-) -> None:
-    (project / "config.json").unlink()
-    if content is not None:
-        (project / "config.json").write_text(content)
-    done = run("run", "weather", "--log", "error", cwd=project)
-    assert said in refused(done, status)
-
-
-def test_a_backup_file_of_another_process_is_one_line_and_status_1(project: Path) -> None:
-    config = json.loads(json.dumps(TIMERS))
-    config["gateway"]["moduleBackupStorage"] = {"weather": "s.json"}
-    (project / "config.json").write_text(json.dumps(config))
-    with child("run", "weather", cwd=project) as first:
-        first.wait_for_line("measure")
-        done = run("run", "weather", "--log", "error", cwd=project)
-        assert "another process has it open" in refused(done, 1)
 
 
 # -- the end --------------------------------------------------------------------------------------

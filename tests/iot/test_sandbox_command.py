@@ -17,6 +17,7 @@ from typing import Any, Dict, List
 import pytest
 import requests
 
+from tests.iot.command import refused, run
 from tests.support.processes import Child
 from tests.support.wait import eventually
 from uun_iot import UuAppClient
@@ -179,7 +180,15 @@ def test_mistakes_are_one_line_with_the_remedy(
     (tmp_path / "other.json").write_text('{"uuApp": {"awid": "real"}, "uuThing": {}}')
     got, line = fails(tmp_path, *ANY_PORT, *arguments)
     assert (got, said in line) == (status, True), line
+    assert line.startswith("python -m uun_iot.sandbox: ") and len(line) < 400
     assert (tmp_path / "other.json").read_text().startswith('{"uuApp": {"awid": "real"}')
+
+
+@pytest.mark.parametrize("script", ["none.toml", "aaa/" * 100])
+def test_as_a_command_of_uun_iot_it_is_named_so(tmp_path: Path, script: str) -> None:
+    line = refused(run("sandbox", *ANY_PORT, "--script", script, cwd=tmp_path), 2)
+    assert line.startswith("uun-iot sandbox: ") and len(line) < 300
+    assert line.endswith("cannot be read: No such file or directory")
 
 
 def test_it_ends_on_ctrl_c_while_it_writes_many_configurations(tmp_path: Path) -> None:
@@ -217,7 +226,7 @@ runpy.run_module("uun_iot.sandbox", run_name="__main__")
     with Child.python(script, cwd=str(tmp_path)) as child:
         assert child.wait() == 1
         assert child.errors == [
-            "sandbox: the sandbox needs trustme, starlette, uvicorn; "
+            "python -m uun_iot.sandbox: the sandbox needs trustme, starlette, uvicorn; "
             'install it with: pip install "uun-iot[sandbox]"'
         ]
     assert list(tmp_path.iterdir()) == []

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import importlib
+import inspect
 import logging
 import os
 import sys
+import traceback
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
+from ..values import shown
+from .arguments import path
 from .errors import Failed, Misused
+from .text import fitted
 
 __all__ = [
     "add_application",
@@ -51,6 +57,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "-c",
         "--config",
         metavar="FILE",
+        type=path,
         default="config.json",
         help="the configuration; config.json by default",
     )
@@ -127,11 +134,11 @@ def load(reference: str) -> Callable[..., Any]:
         Misused: there is no such module or function.
         Failed: the module raised while it was imported; its stack trace is logged.
     """
-    module_name, colon, path = reference.partition(":")
-    path = path if colon else "init"
+    module_name, colon, name = reference.partition(":")
+    name = name if colon else "init"
     if module_name.endswith(".py"):
         raise Misused(f"expected a module, not a file: {module_name[:-3].replace(os.sep, '.')}")
-    if not all(part.isidentifier() for part in [*module_name.split("."), *path.split(".")]):
+    if not all(part.isidentifier() for part in [*module_name.split("."), *name.split(".")]):
         raise Misused(f"expected MODULE:INIT, for example weather:init, got {reference!r}")
     here = os.getcwd()
     if here not in sys.path and "" not in sys.path:
@@ -146,14 +153,42 @@ def load(reference: str) -> Callable[..., Any]:
         raise _raised(f"importing {module_name} failed", exc) from None
     except Exception as exc:
         raise _raised(f"importing {module_name} failed", exc) from None
-    for part in path.split("."):
+    except SystemExit as exc:
+        raise _exited(f"importing {module_name} failed", exc) from None
+    for part in name.split("."):
         if not hasattr(found, part):
-            raise Misused(f"{module_name} has no `{path}`{_instead(found, path)}")
+            raise Misused(f"{module_name} has no `{name}`{_instead(found, name)}")
         found = getattr(found, part)
     if not callable(found):
-        raise Misused(f"{module_name}:{path} is no function but {type(found).__name__}")
-    function: Callable[..., Any] = found
-    return function
+        raise Misused(f"{module_name}:{name} is no function but {type(found).__name__}")
+    return _plain(found, f"{module_name}:{name}")
+
+
+def _plain(init: Callable[..., Any], reference: str) -> Callable[..., Any]:
+    """Return a function that refuses what can only be awaited, which nobody would.
+
+    Raises:
+        Misused: the function says itself that it is such a one.
+    """
+    remedy = (
+        ", which a gateway does not await; make it a plain `def` that returns modules, and have "
+        "asyncio.run(...) in it do what must be awaited"
+    )
+    call = getattr(init, "__call__", None)  # noqa: B004 - of an object, not whether there is one
+    for one in (init, call):
+        if inspect.iscoroutinefunction(one) or inspect.isasyncgenfunction(one):
+            raise Misused(f"{reference} is an `async def`{remedy}")
+
+    @functools.wraps(init, updated=())  # its signature says how it is called
+    def called(*args: Any) -> Any:
+        made = init(*args)
+        if inspect.isawaitable(made) or inspect.isasyncgen(made):
+            if inspect.iscoroutine(made):
+                made.close()  # else Python warns, too, that nobody has awaited it
+            raise Misused(f"{reference} returned what `async def` returns{remedy}")
+        return made
+
+    return called
 
 
 def _instead(found: Any, path: str) -> str:
@@ -193,14 +228,18 @@ def building(what: str) -> Iterator[None]:
 
     Raises:
         Misused: the configuration is wrong, or the modules are.
-        Failed: anything else.
+        Failed: anything else, also `SystemExit`, whose status it has.
     """
     from uun_iot.exceptions import ConfigError, ModuleError, StorageError
 
     try:
         yield
+    except Failed:
+        raise
+    except SystemExit as exc:
+        raise _exited(f"{what} cannot be built", exc) from None
     except (ConfigError, ModuleError) as exc:
-        raise Misused(str(exc)) from None
+        raise Misused(fitted(str(exc), "; `uun-iot check` says all of it")) from None
     except StorageError as exc:
         raise Failed(str(exc)) from None
     except Exception as exc:
@@ -211,3 +250,14 @@ def _raised(what: str, exc: BaseException) -> Failed:
     """Log an exception of the application, whose author needs its stack trace."""
     logger.error("%s", what, exc_info=exc)
     return Failed(f"{what}: {type(exc).__name__}: {' '.join(str(exc).split())}")
+
+
+def _exited(what: str, exc: SystemExit) -> Failed:
+    """Return what says that an application ended the process before there was a gateway."""
+    *_, place = traceback.extract_tb(exc.__traceback__)
+    given = "" if exc.code is None else shown(exc.code)
+    failed = Failed(f"{what}: sys.exit({given}) in {place.filename}, line {place.lineno}")
+    # 0 would say that all is well, and systemd would not start it again
+    if isinstance(exc.code, int) and 0 < exc.code < 256:
+        failed.status = int(exc.code)
+    return failed

@@ -10,6 +10,7 @@ import tempfile
 from typing import Any, Dict, List, Tuple
 
 from .application import arguments_of, load
+from .errors import Failed
 
 __all__ = ["application_problems"]
 
@@ -45,7 +46,9 @@ def application_problems(
             gateway = Gateway(path, **arguments_of(init, events))
         except (ConfigError, ModuleError) as exc:
             return f"; {exc}".split(f"; {path}: ")[1:] or [str(exc)], []
-        except Exception as exc:
+        except Failed:
+            raise
+        except (Exception, SystemExit) as exc:
             logging.getLogger("uun_iot.cli").error("%s failed", reference, exc_info=exc)
             return [f"{reference} failed: {type(exc).__name__}: {exc}"], []
         whole = config.get("gateway", {})

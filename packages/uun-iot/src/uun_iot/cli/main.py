@@ -11,6 +11,7 @@ from typing import Dict, NamedTuple, Optional, Sequence
 from uun_iot_core._version import __version__
 
 from .errors import Failed
+from .text import fitted
 
 __all__ = ["main"]
 
@@ -89,7 +90,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         status: int = options.main(options)
         sys.stdout.flush()
     except Failed as exc:
-        print(f"{called}: {exc}", file=sys.stderr)
+        print(f"{called}: {fitted(str(exc))}", file=sys.stderr)
         return exc.status
     except KeyboardInterrupt:
         print(f"{called}: interrupted", file=sys.stderr)
@@ -99,7 +100,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         return 0
     except OSError as exc:  # the disk is full, the current directory is gone
         place = f"{exc.filename}: " if exc.filename else ""
-        print(f"{called}: {place}{exc.strerror or exc}", file=sys.stderr)
+        print(f"{called}: {fitted(f'{place}{exc.strerror or exc}')}", file=sys.stderr)
         _give_up_output()
         return 1
     return status

@@ -5,7 +5,31 @@ from __future__ import annotations
 import sys
 from typing import List, Sequence
 
-__all__ = ["one_line", "say", "size", "table"]
+__all__ = ["fitted", "one_line", "say", "size", "table"]
+
+
+#: characters: of a word and of a line that are still read
+_WORD = 160
+_LINE = 700
+#: as many more are not cut off, so that what was cut already is not cut again
+_SLACK = 100
+
+
+def fitted(text: str, rest: str = "") -> str:
+    """Return a text on one line that is not too long to be read.
+
+    What is cut out of a word is its middle: the end of a path says more than its folders.
+
+    Args:
+        text: any.
+        rest: stands where the end is cut off, behind an ellipsis.
+    """
+    words = [
+        word if len(word) <= _WORD else f"{word[: _WORD // 2]}…{word[-(_WORD // 2 - 1) :]}"
+        for word in one_line(text).split(" ")
+    ]
+    line = " ".join(words)
+    return line if len(line) <= _LINE + _SLACK else f"{line[:_LINE]}…{rest}"
 
 
 def one_line(text: str) -> str:

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from uun_iot_core import atomic_write
 from uun_iot_core.wakeful import WakefulEvent
 
+from ..cli.arguments import path as path_argument
+from ..cli.errors import Failed, Misused
+from ..cli.text import fitted
 from ..values import shown
 from .actions import Action, parse_flag
 from .durations import parse_duration
@@ -38,19 +41,6 @@ _LOOPBACK = ("127.0.0.1", "localhost")
 _GATEWAY: Dict[str, Any] = {"moduleTimers": {"heartbeat": 10, "config": 30}}
 
 
-class _Unusable(Exception):
-    """The sandbox cannot run so; the message is for the user.
-
-    Args:
-        message: one line.
-        status: exit status.
-    """
-
-    def __init__(self, message: str, status: int = 1) -> None:
-        super().__init__(message)
-        self.status = status
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments to a parser; needs nothing of the extra.
 
@@ -71,14 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--console-port", type=_port, default=_PORT + 1, metavar="PORT",
         help=f"port of the console, on loopback only (default {_PORT + 1}, 0 for any)")  # fmt: skip
     add("--no-console", action="store_true", help="no web console")
-    add("--directory", type=_path, default=".sandbox", metavar="DIR", help="keeps authority, "
-        "credentials and published configuration (default .sandbox)")  # fmt: skip
-    add("--answers", type=_path, metavar="DIR",
+    add("--directory", type=path_argument, default=".sandbox", metavar="DIR",
+        help="keeps authority, credentials and published configuration "
+        "(default .sandbox)")  # fmt: skip
+    add("--answers", type=path_argument, metavar="DIR",
         help="JSON files that commands answer: weather/add.json")  # fmt: skip
     add("--fault", action="append", default=[], type=_flag, metavar="FAULT", help="in force from "
         "the begin, also several times: status=503  delay=2s  drop  outage  …")  # fmt: skip
-    add("--script", type=_path, metavar="FILE", help="a TOML file of what happens when")
-    add("--config-out", type=_path, metavar="FILE",
+    add("--script", type=path_argument, metavar="FILE", help="a TOML file of what happens when")
+    add("--config-out", type=path_argument, metavar="FILE",
         help="write a ready config.json there (default: print it)")  # fmt: skip
     add("--gateways", type=_up_to(_MOST_GATEWAYS), default=1, metavar="N",
         help="gateways with credentials of their own; further ones are written to FILE-2.json "
@@ -89,7 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="how long tokens live (default 30 min)")  # fmt: skip
     add("--keep", type=_up_to(_MOST_KEPT), default=5000, metavar="N",
         help="requests to remember (default 5000)")  # fmt: skip
-    add("--record", type=_path, metavar="FILE",
+    add("--record", type=path_argument, metavar="FILE",
         help="add each request to a file, as a line of JSON")  # fmt: skip
 
 
@@ -100,21 +91,15 @@ def main(args: argparse.Namespace) -> int:
         args: of a parser that `add_arguments` has prepared.
 
     Returns:
-        The exit status: 0 where it was told to end, 1 where it cannot run, 2 where an
-        argument or a script is wrong.
+        The exit status: 0, since it was told to end.
+
+    Raises:
+        Failed: it cannot run.
+        Misused: an argument or a script is wrong.
     """
-    try:
-        _run(args)
-    except _Unusable as exc:
-        print(f"sandbox: {exc}", file=sys.stderr)
-        return exc.status
-    return 0
-
-
-def _run(args: argparse.Namespace) -> None:
     missing = missing_extra(console=not args.no_console)
     if missing is not None:
-        raise _Unusable(missing)
+        raise Failed(missing)
     from .console import Console
     from .server import Sandbox
 
@@ -137,11 +122,11 @@ def _run(args: argparse.Namespace) -> None:
                 limit=args.keep,
             )
         except ValueError as exc:
-            raise _Unusable(str(exc), 2) from None
+            raise Misused(str(exc)) from None
         except ModuleNotFoundError as exc:
-            raise _Unusable(str(exc)) from None
+            raise Failed(str(exc)) from None
         except OSError as exc:
-            raise _Unusable(f"{args.directory}: cannot be used: {exc.strerror or exc}") from None
+            raise Failed(f"{args.directory}: cannot be used: {exc.strerror or exc}") from None
         if args.record:
             stack.enter_context(_recording(sandbox, args.record))
         try:
@@ -149,7 +134,7 @@ def _run(args: argparse.Namespace) -> None:
             if not args.no_console:
                 console = stack.enter_context(Console(sandbox, args.console_port))
         except OSError as exc:
-            raise _Unusable(f"{exc.strerror or exc}; choose another with --port or "
+            raise Failed(f"{exc.strerror or exc}; choose another with --port or "
                             "--console-port") from None  # fmt: skip
         for action in args.fault:
             action.apply(sandbox)
@@ -163,6 +148,7 @@ def _run(args: argparse.Namespace) -> None:
         if script is not None:
             sandbox.play(script)
         ended.wait()
+    return 0
 
 
 @contextlib.contextmanager
@@ -221,19 +207,19 @@ def _write(path: str, config: Dict[str, Any]) -> None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         ours = False
     except OSError as exc:
-        raise _Unusable(f"{path}: cannot be read: {exc.strerror}") from None
+        raise Failed(f"{path}: cannot be read: {exc.strerror}") from None
     if not ours:
-        raise _Unusable(
+        raise Misused(
             f"{path}: there is a file that is not for this sandbox; name another with "
-            "--config-out, or remove it", 2
-        )  # fmt: skip
+            "--config-out, or remove it"
+        )
     # what the user has added stays
     config["uuApp"]["uuCmdList"] = {**commands, **config["uuApp"]["uuCmdList"]}
     try:
         text = json.dumps({**config, **_kept(old)}, indent=4, ensure_ascii=False)
         atomic_write(path, text + "\n", mode=0o600)
     except OSError as exc:
-        raise _Unusable(f"{path}: cannot be written: {exc.strerror}") from None
+        raise Failed(f"{path}: cannot be written: {exc.strerror}") from None
 
 
 def _kept(old: Dict[str, Any]) -> Dict[str, Any]:
@@ -253,7 +239,7 @@ def _recording(sandbox: Sandbox, path: str) -> Iterator[None]:
     try:
         file = open(path, "a", encoding="utf-8")
     except OSError as exc:
-        raise _Unusable(f"{path}: cannot be written: {exc.strerror}") from None
+        raise Failed(f"{path}: cannot be written: {exc.strerror}") from None
     view = View(sandbox, Overview())
     with file:
 
@@ -294,12 +280,6 @@ def _host(text: str) -> str:
     return text
 
 
-def _path(text: str) -> str:
-    if not text or "\0" in text:
-        raise argparse.ArgumentTypeError(f"expected a path, got {shown(text)}")
-    return text
-
-
 def _duration(text: str) -> float:
     try:
         seconds = parse_duration(f"{text} s" if _PLAIN.fullmatch(text) else text)
@@ -327,4 +307,8 @@ def _command(text: str) -> Sequence[str]:
 def _alone(arguments: Optional[Sequence[str]] = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m uun_iot.sandbox")
     add_arguments(parser)
-    return main(parser.parse_args(arguments))
+    try:
+        return main(parser.parse_args(arguments))
+    except Failed as exc:
+        print(f"{parser.prog}: {fitted(str(exc))}", file=sys.stderr)
+        return exc.status
