@@ -197,6 +197,36 @@ def test_dev_keeps_what_it_has_stored_and_plays_an_outage(tmp_path: Path) -> Non
         assert running.wait(30) == 0
 
 
+HANGING = """
+import threading
+from uun_iot import on
+
+class Pump:
+    @on("tick", "press")
+    def press(self):
+        print("pressing", flush=True)
+        threading.Event().wait()
+
+def init(config, uuclient):
+    return Pump()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C of POSIX")
+def test_dev_says_what_its_end_waits_for_and_how_to_end_it_at_once(tmp_path: Path) -> None:
+    (tmp_path / "pump.py").write_text(HANGING)
+    (tmp_path / "config.json").write_text('{"gateway": {"moduleTimers": {"pump": {"press": 1}}}}')
+    with child("dev", "pump", "--no-console", cwd=tmp_path) as running:
+        running.wait_for_line("^pressing$", timeout=30)
+        running.signal(signal.SIGINT)
+        running.wait_for_line(
+            "^stopping waits for tick pump:press; Ctrl-C once more ends it at once", timeout=9
+        )
+        running.signal(signal.SIGINT)
+        assert running.wait() == 130
+        assert running.errors == []
+
+
 @pytest.mark.parametrize(
     "arguments, config, status, said",
     [

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 from .application import add_application, add_config, application_of, arguments_of, building, load
 from .errors import Failed, Misused
 from .logs import add_log, configure
+from .patience import telling_what_is_awaited
 from .text import one_line, say
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def main(options: argparse.Namespace) -> int:
             sandbox.play(script)
         say("Ctrl-C ends it. What arrives:")
         sandbox.on_request = _show
-        return run_until_told(gateway)
+        with telling_what_is_awaited(gateway, lambda text: say(one_line(text))):
+            return run_until_told(gateway)
 
 
 def _configuration(path: str) -> Dict[str, Any]:
