@@ -68,7 +68,7 @@ def test_each_problem_of_each_part_is_a_line_with_its_place() -> None:
         "gateway.moduleBackupStorage.weather.path: expected the path of a file, got an empty "
         "string",
         "gateway.moduleBackupStorage.weather.limit: expected a number of entries, a whole number "
-        "of 0 (no limit) or more, got a number",
+        "of 0 (no limit) or more, got -1",
         "gateway.heartbeat.extended: expected true or false, got a number",
         "uuApp.uuCmdList.gatewayHeartbeat: expected a string, got a number",
         "uuThing.accessCode1: expected a string, got a number",
@@ -146,6 +146,29 @@ def test_a_file_in_the_way_of_a_folder_is_named() -> None:
     status, lines = checked({"gateway": {"moduleBackupStorage": {"a": "s.json/in/t.json"}}})
     assert status == 1
     assert lines[0].endswith("s.json is no directory")
+
+
+def test_a_number_that_is_no_secret_is_shown() -> None:
+    gateway = {
+        "moduleTimers": {"a.b": {"c.d": 10**400}, "a": {"b.c": 1}},
+        "timerSpread": 3,
+        "watchdog": {"limits": {"a": {"b": -2}, "c": 0}},
+        "moduleBackupStorage": {"a": {"path": "a", "syncInterval": -0.5}, "b": 4711},
+        "socket": 4712,
+    }
+    status, lines = checked({"gateway": gateway, "uuThing": {"accessCode1": 4713}})
+    assert status == 1
+    got = [line for line in lines if ", got " in line]
+    assert {line.partition(": ")[0]: line.rpartition(", got ")[2] for line in got} == {
+        "gateway.moduleTimers.a.b.c.d": "1" + 58 * "0" + "…",
+        "gateway.timerSpread": "3",
+        "gateway.watchdog.limits.a.b": "-2",
+        "gateway.watchdog.limits.c": "0",
+        "gateway.moduleBackupStorage.a.syncInterval": "-0.5",
+        "gateway.moduleBackupStorage.b": "4711",
+        "gateway.socket": "a number",
+        "uuThing.accessCode1": "a number",
+    }
 
 
 def test_no_secret_is_shown_and_nothing_steers_the_terminal() -> None:

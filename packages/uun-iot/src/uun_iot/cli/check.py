@@ -11,11 +11,21 @@ import argparse
 import os
 from typing import Any, Iterator, List, Tuple
 
+from ..values import shown
 from .application import add_events
 from .errors import Misused
 from .text import one_line, say
 
 __all__ = ["add_arguments", "main"]
+
+#: where numbers are settings of the library: periods, limits, parts
+_OPEN = (
+    "gateway.moduleTimers.",
+    "gateway.timerSpread",
+    "gateway.watchdog.limits.",
+    "gateway.moduleBackupStorage.",
+)
+_A_NUMBER = ", got a number"
 
 _EPILOG = """\
 examples:
@@ -60,7 +70,7 @@ def main(options: argparse.Namespace) -> int:
     except ConfigError as exc:
         say(one_line(str(exc)))  # it names the file
         return 1
-    found += _problems(config, path)
+    found += [_told(problem, config) for problem in _problems(config, path)]
     for problem in found:
         say(one_line(f"{path}: {problem}"))
     remarks = list(_remarks(config))
@@ -83,6 +93,32 @@ def main(options: argparse.Namespace) -> int:
     if not found:
         say(one_line(f"{path}: nothing is wrong"))
     return 1 if found else 0
+
+
+def _told(problem: str, config: Any) -> str:
+    """Return a problem with the number that is wrong, where it can be no secret.
+
+    The validation itself tells no value: what it says is logged.
+    """
+    path, colon, message = problem.partition(": ")
+    if not path.startswith(_OPEN) or not message.endswith(_A_NUMBER):
+        return problem
+    value = _at(config, path)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        message = f"{message[: -len(_A_NUMBER)]}, got {shown(value)}"
+    return f"{path}{colon}{message}"
+
+
+def _at(part: Any, path: str) -> Any:
+    """Return what stands at a JSON path, None where nothing does; keys may have dots."""
+    for key, value in part.items() if isinstance(part, dict) else ():
+        if key == path:
+            return value
+        if path.startswith(f"{key}."):
+            found = _at(value, path[len(key) + 1 :])
+            if found is not None:
+                return found
+    return None
 
 
 def _problems(config: Any, path: str) -> List[str]:
