@@ -31,7 +31,10 @@ class Client:
 def init(config, client):
     if end == "constructor" and config["gateway"]["place"] == "cellar":
         raise RuntimeError("a constructor that the cellar is too much for")
-with Gateway(path, init, client=lambda config: Client()) as gateway:
+gateway = Gateway(path, init, client=lambda config: Client())
+if end == "before the start" and gateway.config["gateway"]["place"] == "cellar":
+    raise RuntimeError("of the main thread, which has no use for the cellar")
+with gateway:
     for name in ("SIGTERM", "SIGUSR1", "SIGUSR2"):
         signal.signal(getattr(signal, name), gateway.signal_handler)
     for _ in range(3):
@@ -45,6 +48,10 @@ with Gateway(path, init, client=lambda config: Client()) as gateway:
 """
 
 
+#: ends of a process that never starts its gateway once the update is there
+BEFORE_THE_START = ["constructor", "before the start"]
+
+
 def start(path: Path) -> None:
     config = {
         "gateway": {"moduleTimers": {"config": 0.02}, "place": "roof"},
@@ -56,7 +63,7 @@ def start(path: Path) -> None:
 def life(path: Path, end: str) -> Tuple[Optional[str], List[str]]:
     """Let a process live until its end; return the place that it ran with, and its log."""
     with Child.python(SCRIPT, str(path), end) as child:
-        if end == "constructor":
+        if end in BEFORE_THE_START:
             child.wait()
         else:
             child.wait_for_line("place: ")
@@ -67,11 +74,13 @@ def life(path: Path, end: str) -> Tuple[Optional[str], List[str]]:
         return (places[0] if places else None), child.errors
 
 
-@pytest.mark.parametrize("end", ["SIGKILL", "SIGUSR1", "os._exit", "exception", "constructor"])
+@pytest.mark.parametrize(
+    "end", ["SIGKILL", "SIGUSR1", "os._exit", "exception", *BEFORE_THE_START]
+)
 def test_three_unclean_ends_after_an_update_lead_back(tmp_path: Path, end: str) -> None:
     path = tmp_path / "config.json"
     start(path)
-    if end == "constructor":  # the process that takes the update dies after it
+    if end in BEFORE_THE_START:  # the process that takes the update dies after it
         assert life(path, "SIGKILL")[0] == "cellar"
         assert [life(path, end)[0] for _ in range(2)] == [None, None]
     else:

@@ -131,7 +131,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self.config = self._config.config
         self.uuapp_client = None
         # one that is looked at and never started does not end uncleanly
-        self._never_started = weakref.finalize(self, self._config.trial.ended, True)
+        self._never_started = weakref.finalize(self, self._config.trial.unstarted)
         self._failed = False  # what the gateway is stopped for is an error
         self._stop_asked = False  # by a handler that its start waits for
         self._started_at: Optional[Tuple[float, float]] = None  # wall clock, monotonic

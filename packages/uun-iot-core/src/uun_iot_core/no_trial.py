@@ -16,6 +16,9 @@ class NoTrial:
     def ended(self, clean: bool) -> None:
         """Note that the gateway has stopped."""
 
+    def unstarted(self) -> None:
+        """Note that a gateway that was never started is let go."""
+
     def failed(self) -> None:
         """Note that the gateway could not be made."""
 

@@ -20,6 +20,7 @@ import errno
 import hashlib
 import json
 import os
+import sys
 import threading
 from typing import Any, Dict, List, Optional, Union
 
@@ -28,7 +29,7 @@ from .config import canonical, load_config
 from .exceptions import ConfigError
 from .files import atomic_write
 from .logs import get_logger
-from .process import lives, moment, next_number, this_process
+from .process import is_failure, lives, moment, next_number, this_process
 from .timers import RepeatTimer
 from .trial_file import FILE_MODE, read, remove, write, write_quietly
 
@@ -176,6 +177,16 @@ class Trial:
                 write_quietly(self._state, self._known)
         if timer is not None:
             timer.stop()
+
+    def unstarted(self) -> None:
+        """Note that a gateway that was never started is let go, perhaps since the process ends.
+
+        To look at one is no end. But where an exception of the application ends the process
+        between making and starting it, that may well come from what is on trial.
+        """
+        process_ends = not threading.main_thread().is_alive()
+        raised = getattr(sys, "last_value", None)  # what nobody has caught in the main thread
+        self.ended(clean=not (process_ends and is_failure(raised)))
 
     def failed(self) -> None:
         """Note that the gateway could not be made."""
