@@ -335,6 +335,20 @@ def test_what_a_handler_changes_is_on_trial_too(tmp_path: Path) -> None:
     updated.gateway.stop()
 
 
+def test_what_a_handler_changes_counts_against_the_newest_reply(tmp_path: Path) -> None:
+    updated = Updated(tmp_path, {"place": "roof"})
+    updated.__enter__()
+    updated.ask({**BAD, "place": "attic"})  # still on trial when the next one comes
+    updated.ask(BAD)
+    updated.gateway.config["gateway"]["seen"] = True
+    updated.gateway._config._save_if_changed()
+    lives = [Life(updated, updated.clock.time() + 20 * number) for number in range(3)]
+    assert lives[-1].take(BAD) == "roof"
+    assert lives[-1].take({**BAD, "place": "attic"}) == "attic"
+    for gateway in (updated.gateway, *(one.gateway for one in lives)):
+        gateway.stop()
+
+
 @pytest.mark.parametrize("name", ["config.json.good", "config.json.update"])
 def test_no_module_may_use_the_files_beside_it(tmp_path: Path, name: str) -> None:
     path = tmp_path / "config.json"

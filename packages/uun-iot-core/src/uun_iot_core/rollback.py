@@ -234,7 +234,7 @@ class Trial:
             OSError: the files could not be written; nothing has changed.
         """
         with self._lock:
-            configs = {_digest(text): _digest(reply)}
+            configs: Dict[str, str] = {}
             ends: List[str] = []
             boot, now = moment(self._clock)
             last_end = [boot, now]
@@ -250,6 +250,7 @@ class Trial:
                         ends = self._trial["ends"]
                 else:
                     atomic_write(self._good, self._content(before), FILE_MODE)
+                configs[_digest(text)] = _digest(reply)  # the newest comes last: `saved_again`
                 trial = {
                     "configs": configs,
                     "boot": boot,
