@@ -74,9 +74,7 @@ def life(path: Path, end: str) -> Tuple[Optional[str], List[str]]:
         return (places[0] if places else None), child.errors
 
 
-@pytest.mark.parametrize(
-    "end", ["SIGKILL", "SIGUSR1", "os._exit", "exception", *BEFORE_THE_START]
-)
+@pytest.mark.parametrize("end", ["SIGKILL", "SIGUSR1", "os._exit", "exception", *BEFORE_THE_START])
 def test_three_unclean_ends_after_an_update_lead_back(tmp_path: Path, end: str) -> None:
     path = tmp_path / "config.json"
     start(path)

@@ -14,7 +14,8 @@ import pytest
 from tests.core.helpers import SOON, in_thread, joined, library_threads, records
 from tests.support.processes import Child
 from tests.support.wait import eventually
-from uun_iot_core import Clock, RepeatTimer, scheduler
+from uun_iot_core import SYSTEM_CLOCK, Clock, RepeatTimer, scheduler
+from uun_iot_core.schedulers import scheduler_of
 
 
 class Blocking:
@@ -314,6 +315,28 @@ def test_a_start_while_the_earlier_call_runs_ticks_when_it_ends_without_overlap(
     call.let_go.set()
     assert eventually(lambda: call.calls == 2)
     timer.stop()
+
+
+def test_stop_does_not_wait_for_the_calls_of_a_later_start() -> None:
+    begun, let_go = threading.Semaphore(0), threading.Semaphore(0)
+
+    def block() -> None:
+        begun.release()
+        let_go.acquire()
+
+    timer = RepeatTimer(60, block)
+    timer.start()
+    assert begun.acquire(timeout=SOON)
+    # more than one, since who is quick enough to look between the two calls notices nothing
+    stopping = [in_thread(timer.stop) for _ in range(4)]
+    assert eventually(lambda: scheduler_of(SYSTEM_CLOCK)._waiting_for_end == len(stopping))
+    timer.start()
+    let_go.release()
+    assert begun.acquire(timeout=SOON)
+    late = [one for one in stopping if one.join(SOON / 4) or one.is_alive()]
+    let_go.release()
+    timer.stop()
+    assert late == []
 
 
 def test_starting_and_stopping_in_a_hurry_never_loses_a_timer() -> None:

@@ -384,6 +384,26 @@ def test_a_start_while_the_call_of_an_earlier_one_runs_ticks_when_that_call_ends
     assert timer.missed == 1  # at 6
 
 
+def test_a_start_that_waits_for_a_running_call_may_get_another_period() -> None:
+    clock = ManualClock()
+    calls: List[float] = []
+
+    def handler() -> None:
+        calls.append(clock.monotonic())
+        if len(calls) == 1:
+            timer.stop()
+            timer.start()
+            clock.advance(1)  # the first call of that start is due, and waits
+            timer._rearm(4)
+            clock.advance(1)
+
+    timer = RepeatTimer(10, handler, clock=clock)
+    timer.start()
+    clock.advance(12)
+    assert calls == [0, 2, 5, 9]  # at the end of the call, then each 4 s from the change
+    timer.stop()
+
+
 def test_a_start_that_waits_for_a_running_call_can_be_stopped() -> None:
     clock = ManualClock()
     calls = Calls(clock)

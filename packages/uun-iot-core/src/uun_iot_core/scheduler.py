@@ -123,20 +123,26 @@ class Scheduler:
         series.period = max(period, SHORTEST_PERIOD)
         series.slot.record.warned = 0  # what was said was said of another period
         series.origin = self._now() - shift
-        running = series.slot.running is series
-        series.k = 0 if running else 1  # at the end of a running call one step is made
+        # after a call that runs, or that waits for one of an earlier start, one step is made
+        series.k = 0 if series.entry is None else 1
         if series.entry is not None:
             self._queue.withdraw(series)
             self._push(series, series.due)
 
     def wait_idle(self, slot: Slot) -> None:
-        """Return when no call of the timer runs; a call does not wait for itself.
+        """Return when the call of the timer that runs now has ended; one does not wait for itself.
 
-        The caller holds the lock, which is let go meanwhile.
+        A call of a later start is not waited for. The caller holds the lock, which is let go
+        meanwhile.
         """
+        present = slot.record.calls
         self._waiting_for_end += 1
         try:
-            while slot.running is not None and slot.thread != threading.get_ident():
+            while (
+                slot.running is not None
+                and slot.record.calls == present
+                and slot.thread != threading.get_ident()
+            ):
                 self._ended.wait()
         finally:
             self._waiting_for_end -= 1
