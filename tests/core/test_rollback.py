@@ -298,7 +298,8 @@ def test_one_that_cannot_be_loaded_any_more_counts_each_time(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "content",
     [b"", b"{", b"[]", b"null", b"\xff", b'{"trial": 3}', b'{"trial": {"configs": 5}}']
-    + [b'{"rejected": 5}', b'{"rejected": [5, null]}', b'{"trial": {"configs": {}, "boot": ""}}'],
+    + [b'{"rejected": 5}', b'{"rejected": [5, null]}', b'{"trial": {"configs": {}, "boot": ""}}']
+    + [b'{"trial": {"configs": {}, "boot": "", "since": 1%s}}' % (b"0" * 400)],
 )
 def test_a_damaged_file_beside_it_keeps_no_gateway_from_starting(
     tmp_path: Path, content: bytes

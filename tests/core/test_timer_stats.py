@@ -11,7 +11,7 @@ from typing import List
 
 import pytest
 
-from tests.core.helpers import SOON, make_gateway, messages, timers
+from tests.core.helpers import SOON, Updated, make_gateway, messages, timers
 from tests.support.wait import eventually
 from uun_iot_core import ManualClock, RepeatTimer, TimerStats, on
 
@@ -157,6 +157,35 @@ def test_the_gateway_tells_of_the_timers_of_all_modules(tmp_path: Path) -> None:
     assert stats["tick weather:send"].last_exception == "SystemExit"
     assert stats["tick door"].failures == 0
     assert [one.running for one in gateway.timer_stats()] == [False] * 3
+
+
+def test_an_update_leaves_the_figures_also_over_the_next_start(tmp_path: Path) -> None:
+    class Named:
+        @on("tick", "old")
+        def old(self) -> None:
+            updated.clock.advance(2)
+
+        @on("tick", "new")
+        def new(self) -> None:
+            pass
+
+    periods = {"config": 10, "named": {"old": 1}}
+    with Updated(tmp_path, {"moduleTimers": periods}, [Named()]) as updated:
+        updated.clock.advance(5)
+        updated.ask({"moduleTimers": {"config": 10, "named": {"old": 3, "new": 5}}})
+        before = {one.name: one for one in updated.gateway.timer_stats()}
+        assert before["tick named:old"].overruns > 0
+        assert "tick named:new" not in before
+        updated.gateway.stop()
+        updated.gateway.start()
+        after = {one.name: one for one in updated.gateway.timer_stats()}
+        for name, stats in before.items():
+            assert (after[name].calls, after[name].overruns) == (stats.calls, stats.overruns)
+        assert after["tick named:old"].period == 3
+        updated.clock.advance(6)
+        after = {one.name: one for one in updated.gateway.timer_stats()}
+        assert after["tick named:new"].calls == 2
+        assert after["tick named:old"].calls == before["tick named:old"].calls + 3
 
 
 # -- the warning ---------------------------------------------------------------------------------

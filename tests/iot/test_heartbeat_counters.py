@@ -14,6 +14,7 @@ from tests.support.sandbox import Fault, Sandbox
 from uun_iot import Gateway, ManualClock, Module, on
 from uun_iot.testing import Gateways
 from uun_iot_core import problems
+from uun_iot_storage import Storage
 
 COMMAND = "gateway/heartbeat"
 BASIC = {"bootTimestamp", "cpuUsage", "ramUsage"}
@@ -120,6 +121,29 @@ def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
     assert said == ["online", "offline", "online"]
 
 
+def test_what_begins_anew_is_counted_on_and_never_taken_back(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
+) -> None:
+    device = Device(uuapp, gateway, clock)
+    device.weather.lasting = 15
+    with device.gateway:
+        clock.advance(300)
+        sent, overruns = (sum(one[key] for one in device.beats()) for key in ("sent", "overruns"))
+        assert sent > 0 and overruns > 0
+        device.weather._storage.close()
+        device.weather._storage = Storage("another", str(tmp_path / "another.json"))
+        config = device.gateway._config
+        part = config.config["gateway"]
+        config._take({**part, "moduleTimers": {**part["moduleTimers"], "weather": {"send": 20}}})
+        clock.advance(60)
+    with device.gateway:  # without the timer that has overrun
+        clock.advance(300)
+        device.weather.measure()
+        clock.advance(120)
+    assert all(count >= 0 for beat in device.beats() for count in beat.values())
+    assert sum(one["sent"] for one in device.beats()) > sent
+
+
 def test_restarts_are_counted_until_a_heartbeat_arrives(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
 ) -> None:
@@ -174,7 +198,9 @@ def test_without_the_setting_nothing_is_sent_or_kept(
     assert "config.json.counters" not in os.listdir(tmp_path / "gateway")
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", '{"sent": "many"}', '{"sent": null}', "5"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", '{"sent": "many"}', '{"sent": null}', "5", '{"sent": 1e999}']
+)
 def test_a_damaged_file_of_counters_keeps_nothing_from_working(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path, content: str
 ) -> None:

@@ -311,8 +311,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     def timer_stats(self) -> List[TimerStats]:
         """Return figures of the timer of each tick handler, in order of the modules.
 
-        They count from when the timers were made, with the gateway or by an update that
-        changed them while it was stopped; starting again does not set them back.
+        They count from when the timers were made, with the gateway or at the start after an
+        update that brought them; starting again does not set them back.
         """
         return self._sources.tick.stats()
 

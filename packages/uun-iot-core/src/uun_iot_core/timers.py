@@ -93,6 +93,8 @@ class RepeatTimer:
         self._check(new)
         with scheduler_of(self._clock).lock:
             self._refuse_while_running("period")
+            if new != self._period:
+                self._slot.record.warned = 0  # what was said was said of another period
             self._period = new
 
     @property

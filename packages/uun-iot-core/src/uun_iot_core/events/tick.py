@@ -159,7 +159,7 @@ class EvTick(Event):
         return ids
 
     def arm(self, periods: Mapping[str, Any]) -> None:
-        """Make the timers, while none is started, unless they were made for these periods.
+        """Make the timers that are not there yet, while none is started, and set all periods.
 
         What has no period is logged, and which period has no handler.
 
@@ -170,6 +170,7 @@ class EvTick(Event):
         if text == self._armed:
             return
         self._armed = text
+        before = {(id(one.timer._f), one.timer_id): one.timer for one in self._timers}
         self._timers = []
         idle: Dict[str, None] = {}  # modules without any period, in order
         for handler, info in self._handlers:
@@ -186,7 +187,11 @@ class EvTick(Event):
                 else:
                     idle[owner] = None
                 continue
-            timer = HandlerTimer(period, handler, info, self._clock)
+            timer = before.pop((id(handler), timer_id), None)
+            if timer is None:
+                timer = HandlerTimer(period, handler, info, self._clock)
+            else:
+                timer.period = period  # it keeps its figures
             self._timers.append(_TickTimer(owner, timer_id, timer))
         for owner in idle:
             logger.info("%s is not set: module `%s` has no timer", _path(owner, None), owner)

@@ -26,7 +26,7 @@ class Counters:
 
     Args:
         path: the file that keeps them.
-        read: returns counts of this process that only grow, by name.
+        read: returns counts of this process by name; one that falls has begun anew.
         wanted: returns whether they are sent; if not, the file is left alone.
     """
 
@@ -38,6 +38,8 @@ class Counters:
         self.wanted = wanted
         self._carried = dict.fromkeys(NAMES, 0)
         self._arrived = dict.fromkeys(NAMES, 0)
+        self._counted = dict.fromkeys(NAMES, 0)
+        self._last = dict.fromkeys(NAMES, 0)
         self._restarts = 0
         self._loaded = False
         self._in_file: Dict[str, int] = {}
@@ -50,8 +52,13 @@ class Counters:
 
     def _pending(self) -> Dict[str, int]:
         live = {**self._read(), "restarts": self._restarts}
+        for name in NAMES:
+            count, last = live.get(name, 0), self._last[name]
+            # it falls where a module makes another storage, or an update takes a timer away
+            self._counted[name] += count - last if count >= last else count
+            self._last[name] = count
         return {
-            name: self._carried[name] + live.get(name, 0) - self._arrived[name] for name in NAMES
+            name: self._carried[name] + self._counted[name] - self._arrived[name] for name in NAMES
         }
 
     def arrived(self, told: Dict[str, int]) -> None:
@@ -91,7 +98,7 @@ class Counters:
             return {name: int(found[name]) for name in NAMES if name in found}
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError, TypeError, RecursionError):
+        except (OSError, ValueError, TypeError, OverflowError, RecursionError):
             logger.warning("%s cannot be read; the counters of heartbeats begin at 0", self._path)
             return {}
 
