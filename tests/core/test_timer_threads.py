@@ -333,7 +333,9 @@ def test_stop_does_not_wait_for_the_calls_of_a_later_start() -> None:
     timer.start()
     let_go.release()
     assert begun.acquire(timeout=SOON)
-    late = [one for one in stopping if one.join(SOON / 4) or one.is_alive()]
+    for one in stopping:
+        one.join(SOON / 4)
+    late = [one for one in stopping if one.is_alive()]
     let_go.release()
     timer.stop()
     assert late == []
