@@ -8,7 +8,8 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 import pytest
 
-from tests.core.helpers import SOON, timers, write_config
+from tests.core.helpers import SOON, in_thread, joined, timers, write_config
+from tests.support.wait import eventually
 from uun_iot_core import (
     ConfigError,
     EvConfUpdate,
@@ -24,6 +25,7 @@ from uun_iot_core import (
     attach_handlers,
     classproperty,
     on,
+    stop_watch,
 )
 from uun_iot_core.events import EventType, HandlerInfo, Register, get_event_class, merge_events
 
@@ -467,6 +469,28 @@ def test_an_event_that_fails_to_stop_keeps_nobody_from_stopping(
     assert gateway.stopev.is_set()
     assert listener.heard == ["stop"]
     assert "event 'message': stop failed" in caplog.text
+
+
+def test_an_event_that_keeps_stop_waiting_is_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stop_watch, "AFTER", 0.05)
+    let_go = threading.Event()
+
+    class EvSlow(EvMessage):
+        def stop(self) -> None:
+            assert let_go.wait(10)
+
+    with Gateway(
+        write_config(tmp_path),
+        None,
+        lambda path, config, client: attach_handlers(config, [Listener()], [EvSlow(config)]),
+    ) as gateway:
+        stopping = in_thread(gateway.stop)
+        assert eventually(lambda: "for `event 'message'`" in caplog.text)
+        let_go.set()
+        joined(stopping)
+    assert "let_go.wait" in caplog.text  # its stack
 
 
 def test_an_event_that_fails_to_start_stops_the_gateway(tmp_path: Path) -> None:

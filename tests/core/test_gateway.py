@@ -25,7 +25,8 @@ from tests.core.helpers import (
     write_config,
 )
 from tests.support.wait import eventually
-from uun_iot_core import ConfigError, Gateway, ManualClock, ModuleError, gateway, on
+from uun_iot_core import ConfigError, Gateway, ManualClock, ModuleError, on, stop_watch
+from uun_iot_core.events import EvStart
 
 Events = Tuple[threading.Event, threading.Event]
 
@@ -730,9 +731,9 @@ def test_what_keeps_stop_waiting_is_named_with_its_stack_and_again_later(
     monkeypatch: pytest.MonkeyPatch,
     where: str,
 ) -> None:
-    assert (gateway.STOP_WARNING_AFTER, gateway.STOP_WARNING_EVERY) == (10, 60)
-    monkeypatch.setattr(gateway, "STOP_WARNING_AFTER", 0.05)
-    monkeypatch.setattr(gateway, "STOP_WARNING_EVERY", 0.1)
+    assert (stop_watch.AFTER, stop_watch.EVERY) == (10, 60)
+    monkeypatch.setattr(stop_watch, "AFTER", 0.05)
+    monkeypatch.setattr(stop_watch, "EVERY", 0.1)
     slow = Slow(where)
     built = Gateway(write_config(tmp_path, timers(slow=3600)), lambda config, client: slow)
     built.start()
@@ -748,6 +749,62 @@ def test_what_keeps_stop_waiting_is_named_with_its_stack_and_again_later(
     said = len(messages(caplog, logging.WARNING))
     assert not threading.Event().wait(0.15)
     assert len(messages(caplog, logging.WARNING)) == said
+
+
+class Hanging:
+    """A module that a start, or the end of a stop, waits for until it is let go."""
+
+    id = "hanging"
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def hang_if(self, here: str) -> None:
+        if here == self.where:
+            self.begun.set()
+            assert self.let_go.wait(SOON)
+
+    @EvStart.subscribe_blocking
+    def start(self, evs: Events) -> None:
+        self.hang_if("start")
+
+    def _gateway_started(self) -> None:
+        self.hang_if("opening")
+
+    def _gateway_stopped(self) -> None:
+        self.hang_if("closing")
+
+
+@pytest.mark.parametrize(
+    ("where", "name"),
+    [("start", "uun_iot start hanging"), ("opening", "the gateway"), ("closing", "the gateway")],
+)
+def test_whatever_else_keeps_stop_waiting_is_named_too(
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    where: str,
+    name: str,
+) -> None:
+    monkeypatch.setattr(stop_watch, "AFTER", 0.05)
+    monkeypatch.setattr(stop_watch, "EVERY", 0.1)
+    hanging = Hanging(where)
+    built = make_gateway(tmp_path, {}, hanging)
+    starting = in_thread(built.start)
+    if where == "closing":
+        joined(starting)
+    else:
+        assert hanging.begun.wait(SOON)
+    stopping = in_thread(built.stop)
+    assert eventually(lambda: len(messages(caplog, logging.WARNING)) >= 2)
+    hanging.let_go.set()
+    joined(starting)
+    joined(stopping)
+    for line in messages(caplog, logging.WARNING):
+        assert f"for `{name}`" in line
+        assert "in hang_if" in line
+    assert built.stopev.is_set()
 
 
 def test_a_stop_without_waiting_warns_of_nothing(

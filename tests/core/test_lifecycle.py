@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
@@ -121,9 +122,9 @@ def test_ten_thousand_cycles_leak_no_thread_descriptor_or_byte(tmp_path: Path, m
 
 NEVER = """
 import signal, sys, threading
-import uun_iot_core.gateway
+import uun_iot_core.stop_watch
 from uun_iot_core import Gateway, on
-uun_iot_core.gateway.STOP_WARNING_AFTER = 0.2
+uun_iot_core.stop_watch.AFTER = 0.2
 class Deaf:
     @on("start")
     def start(self, evs):
@@ -153,3 +154,50 @@ def test_a_start_handler_that_never_returns_delays_no_tick_is_named_and_can_be_e
         child.wait_for_line("in start")  # its stack
         child.signal(getattr(signal, second))
         assert child.wait() == 128 + getattr(signal, second), child.errors
+
+
+FORKING = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import Gateway, on
+parent, ticked = os.getpid(), threading.Event()
+def note(what):
+    print(what, "in the", "parent" if os.getpid() == parent else "child", flush=True)
+class Module:
+    id = "module"
+    @on("tick")
+    def tick(self):
+        ticked.set()
+    @on("stop")
+    def stop(self):
+        note("stop")
+    def _gateway_stopped(self):
+        note("closed")
+with Gateway(sys.argv[1], lambda config, client: Module()) as gateway:
+    child = os.fork()
+    if child == 0 and "again" in sys.argv:
+        ticked.clear()
+        gateway.start()
+        assert ticked.wait(10)
+        gateway.stop()
+    if child == 0:
+        sys.exit(3)  # leaves the block
+    note(f"{os.waitpid(child, 0)[1] >> 8} seen")
+    ticked.clear()
+    assert ticked.wait(10)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+@pytest.mark.parametrize("again", [False, True])
+def test_a_forked_child_that_leaves_the_block_stops_only_what_it_has_started(
+    tmp_path: Path, again: bool
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"gateway": {"moduleTimers": {"module": 0.02}}}))
+    with Child.python(FORKING, str(path), *(["again"] if again else [])) as child:
+        assert child.wait() == 0, child.errors
+    own = ["stop in the child", "closed in the child"] if again else []
+    theirs = ["3 seen in the parent", "stop in the parent", "closed in the parent"]
+    assert child.lines == [*own, *theirs]
+    assert child.errors == []

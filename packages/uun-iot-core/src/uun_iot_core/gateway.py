@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import threading
 import weakref
 from types import FrameType, TracebackType
-from typing import (
-    Any,
-    Callable,
-    ContextManager,
-    Dict,
-    Iterable,
-    List,
-    Optional,
-    Protocol,
-    Tuple,
-    Type,
-    TypeVar,
-)
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, TypeVar
 
 from .clock import SYSTEM_CLOCK, Clock
 from .events.attach import attach_handlers
@@ -35,10 +24,11 @@ from .status import status_of
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
 from .timer_stats import TimerStats
+from .typing import Client
 from .updates import Config
 from .wakeful import WakefulEvent
 
-__all__ = ["Client", "Gateway"]
+__all__ = ["Gateway"]
 
 logger = get_logger(__name__)
 
@@ -46,20 +36,8 @@ G = TypeVar("G", bound="Gateway")
 
 #: seconds of requests that stop handlers get when the gateway stops
 STOP_GRACE = 5.0
-#: seconds until it is said what keeps a stop waiting, and between the sayings after that
-STOP_WARNING_AFTER = 10.0
-STOP_WARNING_EVERY = 60.0
 
 _STOPPED, _STARTING, _RUNNING, _STOPPING = "stopped", "starting", "running", "stopping"
-
-
-class Client(Protocol):
-    """What the gateway needs of a client of a uuApp: asking for the configuration."""
-
-    def get(
-        self, uucmd: str, dto_in: Optional[Dict[str, Any]] = None, log_level: int = 30
-    ) -> Tuple[Any, Optional[Exception]]:
-        """Return the response, and the exception if the call failed."""
 
 
 class Gateway(contextlib.AbstractContextManager["Gateway"]):
@@ -134,6 +112,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._never_started = weakref.finalize(self, self._config.trial.unstarted)
         self._failed = False  # what the gateway is stopped for is an error
         self._stop_asked = False  # by a handler that its start waits for
+        self._changes_in: Optional[int] = None  # the thread that starts or stops it
+        self._process = 0  # the one that it was started in
         self._started_at: Optional[Tuple[float, float]] = None  # wall clock, monotonic
         made: List[Any] = []  # by module_init
         try:
@@ -213,7 +193,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         limits: Dict[str, Any] = self.config["gateway"].get("watchdog", {}).get("limits", {})
         return limits
 
-    def _reloading(self) -> ContextManager[None]:
+    def _reloading(self) -> contextlib.AbstractContextManager[None]:
         """Tell systemd of an update, where the gateway is started."""
         return self._supervision.reloading() if self.runev.is_set() else contextlib.nullcontext()
 
@@ -232,6 +212,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             RuntimeError: a signal is ending the process; or a handler asks for it while the
                 gateway stops and waits for that handler.
         """
+        self._leave_to_parent()
         if self._exit.requested:
             raise RuntimeError("the gateway cannot be started: a signal is ending the process")
         with self._state_changed:
@@ -244,6 +225,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if self._state == _RUNNING:
                 return
             self._state = _STARTING
+            self._process, self._changes_in = os.getpid(), threading.get_ident()
             self._stop_asked = False
             self.runev.set()
             self.stopev.clear()
@@ -270,8 +252,10 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
         Does nothing where the gateway is stopped already. While another thread stops it,
         this call returns when that is done; in a handler it returns at once. A handler that
-        stops the gateway does not wait for itself.
+        stops the gateway does not wait for itself. In a forked child, what its parent has
+        started goes on there, and is not stopped.
         """
+        self._leave_to_parent()
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
@@ -283,20 +267,25 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                     if self._sources.starting.is_waited_for():
                         self._stop_asked = True
                         return
-                self._state_changed.wait()
+                    with self._watch():
+                        self._state_changed.wait()
+                else:  # who stops it says what it waits for
+                    self._state_changed.wait()
             if self._state == _STOPPED:
                 return
             self._state = _STOPPING
         self._stop()
 
     def _stop(self) -> None:
+        self._changes_in = threading.get_ident()
+        watch = self._watch()
         try:
             self.runev.clear()
             self.stopev.set()
             self._supervision.stopping(for_good=self._exit.requested)
             self._tell_client("_gateway_stopping", STOP_GRACE)
-            with StopWatch(self._sources.busy, STOP_WARNING_AFTER, STOP_WARNING_EVERY):
-                self._sources.stop()
+            watch.begin()
+            self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             self._started_at = None
             try:
@@ -305,8 +294,19 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_client("_gateway_stopped")
                 self._supervision.stopped()
                 self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
+                watch.end()
                 self._enter(_STOPPED)
         logger.debug("the gateway is stopped")
+
+    def _leave_to_parent(self) -> None:
+        """In a forked child, forget that the gateway runs: it does so in the parent."""
+        if self._state != _STOPPED and self._process != os.getpid():
+            self._state, self._state_changed = _STOPPED, threading.Condition()
+            self._exit = SignalExit(self)
+
+    def _watch(self) -> StopWatch:
+        """Return what says for what a stop waits: for handlers, else for the gateway itself."""
+        return StopWatch(lambda: self._sources.busy() or [("the gateway", self._changes_in)])
 
     def timer_stats(self) -> List[TimerStats]:
         """Return figures of the timer of each tick handler, in order of the modules.

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Type, TypeVar
+import threading
+from typing import Any, Dict, List, Optional, Type, TypeVar
 
 from .events.attach import completed
 from .events.base import Event
@@ -43,6 +44,7 @@ class Sources:
         self.external = self._source(EvExternal)
         known = (self.starting, self.stopping, self.tick, self.update, self.external)
         self._others = [event for event in self.all if event not in known]
+        self._at: Optional[Busy] = None  # which of those starts or stops right now, and where
 
     def _source(self, kind: Type[E]) -> E:
         """Return the source of an event; an idle one where the application has another kind."""
@@ -56,7 +58,9 @@ class Sources:
         self.update.start()
         self.starting.start()
         for event in self._others:
+            self._at = f"event {event.event_type!r}", threading.get_ident()
             event.start()
+        self._at = None
         self.tick.start()
         self.external.start()
 
@@ -66,7 +70,9 @@ class Sources:
         self.update.cancel()
         self.external.cancel()
         for event in self._others:
-            tell(event, "stop", f"event {event.event_type!r}")
+            self._at = f"event {event.event_type!r}", threading.get_ident()
+            tell(event, "stop", self._at[0])
+        self._at = None
         self.stopping.stop()
         self.tick.stop()
         self.external.stop()
@@ -74,6 +80,7 @@ class Sources:
         self.update.stop()
 
     def busy(self) -> List[Busy]:
-        """Return which handlers still run."""
+        """Return which handlers still run, and which event of the application is not done."""
         own = (self.stopping, self.tick, self.external, self.starting, self.update)
-        return [busy for event in own for busy in event.busy()]
+        at = self._at
+        return [*([] if at is None else [at]), *(busy for event in own for busy in event.busy())]
