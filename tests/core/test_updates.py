@@ -609,6 +609,40 @@ def test_stopping_waits_for_the_handlers_and_begins_no_further_call(
     let_go.set()
     joined(stopping)
     assert listener.updates == 1
+    updated.gateway.start()  # which makes up for it
+    listener.wait_for(2)
+    updated.gateway.stop()
+    assert listener.updates == 2
+
+
+def test_an_update_that_is_fetched_while_the_gateway_stops_is_announced_by_the_next_start(
+    updated: Updated, listener: Listener
+) -> None:
+    asked, let_go = threading.Event(), threading.Event()
+    get = updated.uuapp.get
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        asked.set()
+        assert let_go.wait(SOON)
+        return get(*args, **kwargs)
+
+    updated.uuapp.get = slow  # type: ignore[method-assign] # a server that takes its time
+    updated.uuapp.reply = reply(place="cellar")
+    asking = in_thread(lambda: updated.clock.advance(10))
+    assert asked.wait(SOON)
+    stopping = in_thread(updated.gateway.stop)
+    assert eventually(lambda: updated.gateway._sources.update._cancelled)
+    let_go.set()
+    joined(asking)
+    joined(stopping)
+    assert updated.live["place"] == updated.saved["place"] == "cellar"
+    assert listener.updates == 0
+    updated.gateway.start()
+    listener.wait_for(1)
+    updated.gateway.stop()
+    updated.gateway.start()
+    updated.gateway.stop()
+    assert listener.updates == 1
 
 
 def test_what_a_handler_raises_is_logged_and_hurts_nobody(

@@ -17,7 +17,8 @@ class EvConfUpdate(ThreadedEvent):
     """Calls each update handler in a thread of its own.
 
     A handler may run for minutes. If there is another update meanwhile, it is called once
-    more when it has ended, so it never overlaps itself and always sees the newest.
+    more when it has ended, so it never overlaps itself and always sees the newest. An update
+    that a stop leaves no time for is announced by the next `start`.
 
     Args:
         config: the whole configuration; handlers are given its ``gateway`` part.
@@ -31,6 +32,7 @@ class EvConfUpdate(ThreadedEvent):
         self._running: Set[Handler] = set()
         self._again: Set[Handler] = set()
         self._cancelled = False
+        self._owed: Optional[Callable[[], None]] = None  # what comes after a call that is owed
 
     @classmethod
     def subscribe(cls, function: F) -> Register[F]:
@@ -46,8 +48,11 @@ class EvConfUpdate(ThreadedEvent):
         self._config = gateway.config
 
     def start(self) -> None:
-        """Let updates be announced."""
+        """Let updates be announced; first one that came while the last stop was under way."""
         self._cancelled = False
+        owed, self._owed = self._owed, None
+        if owed is not None:
+            self.announce(owed)
 
     def cancel(self) -> None:
         """Announce no more."""
@@ -61,6 +66,7 @@ class EvConfUpdate(ThreadedEvent):
         """
         with self._lock:
             if self._cancelled:
+                self._owed = after
                 return
             for handler, info in sorted(self._handlers, key=_rank):
                 if _rank((handler, info)) == 0:
@@ -77,7 +83,9 @@ class EvConfUpdate(ThreadedEvent):
                 self._running.discard(handler)
                 again = handler in self._again
                 self._again.discard(handler)
-                if again and not self._cancelled:
+                if again and self._cancelled:
+                    self._owed = after
+                elif again:
                     self._call(handler, info, after)
 
         self._running.add(handler)
