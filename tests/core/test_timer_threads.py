@@ -531,6 +531,59 @@ print("parent fine", flush=True)
         assert child.errors == []
 
 
+def test_a_handler_may_fork_and_both_may_return_from_it() -> None:
+    script = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import RepeatTimer
+calls, children = [], []
+def handler():
+    calls.append(1)
+    if len(calls) == 3 and not children:
+        children.append(os.fork())
+        if children == [0]:
+            assert timer.stats().running_for is None
+            timer.start()  # its own, in a process that has no thread but this one
+    if len(calls) == 6:
+        timer.stop()
+        who = "parent" if os.getpid() == parent else "child"
+        os.write(1, f"{who} fine\\n".encode())
+parent = os.getpid()
+timer = RepeatTimer(0.01, handler)
+timer.start()
+"""
+    with Child.python(script) as child:
+        assert child.wait(20) == 0, child.errors
+        assert sorted(child.lines) == ["child fine", "parent fine"]
+        assert child.errors == []
+
+
+def test_a_handler_on_a_manual_clock_may_fork_too() -> None:
+    script = """
+import os
+from uun_iot_core import ManualClock, RepeatTimer
+calls, children, clock = [], [], ManualClock()
+def handler():
+    calls.append(1)
+    if len(calls) == 3:
+        children.append(os.fork())
+timer = RepeatTimer(1, handler, clock=clock)
+timer.start()
+clock.advance(5)
+if children == [0]:
+    assert len(calls) == 3 and not timer.running
+    timer.start()
+    clock.advance(5)
+else:
+    assert os.waitpid(children[0], 0)[1] == 0
+print(len(calls), flush=True)
+"""
+    with Child.python(script) as child:
+        assert child.wait(20) == 0, child.errors
+        assert child.lines == ["9", "6"]  # the child's, and the parent's
+        assert child.errors == []
+
+
 def test_a_child_forked_while_another_thread_is_busy_with_a_timer_may_use_it() -> None:
     script = """
 import os, sys, threading, warnings

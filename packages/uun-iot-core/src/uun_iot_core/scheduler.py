@@ -22,7 +22,7 @@ from typing import Callable, List, Optional, Sequence, Set, Type
 from .clock import Clock, ManualClock
 from .due_queue import DueQueue
 from .logs import get_logger
-from .series import SHORTEST_PERIOD, Series, Slot
+from .series import SHORTEST_PERIOD, Series, Slot, nothing
 from .timer_stats import stack_of
 
 __all__ = ["Scheduler"]
@@ -83,9 +83,12 @@ class Scheduler:
         """Start anew in a forked child: the parent's timers and threads are not here."""
         for series in self._live:
             series.cancelled = True
+        here = any(slot.thread == threading.get_ident() for slot in self._running)
         for slot in {*self._running, *(series.slot for series in self._live)}:
             slot.running = slot.waiting = slot.thread = None
+            slot.record.busy = False
         self._reset()
+        self._threads = int(here and self._threaded)  # a handler has forked, and will come back
 
     # -- series -----------------------------------------------------------------------
 
@@ -135,14 +138,10 @@ class Scheduler:
         A call of a later start is not waited for. The caller holds the lock, which is let go
         meanwhile.
         """
-        present = slot.record.calls
+        present, me = slot.record.calls, threading.get_ident()
         self._waiting_for_end += 1
         try:
-            while (
-                slot.running is not None
-                and slot.record.calls == present
-                and slot.thread != threading.get_ident()
-            ):
+            while slot.running and slot.record.calls == present and slot.thread != me:
                 self._ended.wait()
         finally:
             self._waiting_for_end -= 1
@@ -152,7 +151,7 @@ class Scheduler:
         if series.cancelled:
             return
         series.cancelled = True
-        series.call = _nothing  # its heap entry may stay for long, and must not keep a module alive
+        series.call = nothing  # its heap entry may stay for long, and must not keep a module alive
         self._live.discard(series)
         if series.slot.waiting is series:
             series.slot.waiting = None
@@ -253,11 +252,14 @@ class Scheduler:
 
     def run_one_due(self) -> None:
         """Run the earliest call if it is due and may run now, in this thread."""
-        with self.lock:
+        self.lock.acquire()
+        try:
             now = self._now()
             series = self._take(now) if self._queue.next_due() <= now else None
             if series is not None:
                 self._run(series)
+        finally:
+            self.lock.release()  # in a child that the handler has forked, another lock
 
     # -- threads --------------------------------------------------------------------------
 
@@ -292,17 +294,17 @@ class Scheduler:
             self._bell.release()
 
     def _work(self) -> None:
-        thread = threading.current_thread()
-        with self.lock:
+        self.lock.acquire()
+        try:
             self._waking = False
-            try:
-                while self._live:
-                    if self._leader is None:
-                        self._lead(thread)
-                    elif not self._stand_by():
-                        break
-            finally:
-                self._threads -= 1
+            while self._live:
+                if self._leader is None:
+                    self._lead(threading.current_thread())
+                elif not self._stand_by():
+                    break
+        finally:
+            self._threads -= 1
+            self.lock.release()  # in a child that a handler has forked, another lock
 
     def _lead(self, thread: threading.Thread) -> None:
         """Wait for what comes due and run it, until another thread leads."""
@@ -391,7 +393,3 @@ class Scheduler:
         seconds = self._watch_at - now
         self._standby.wait(None if seconds == inf else min(seconds, self._longest_wait))
         return True
-
-
-def _nothing() -> None:
-    """The call of a cancelled series."""

@@ -6,12 +6,16 @@ from typing import Callable, Optional, Type
 
 from .timer_stats import Record
 
-__all__ = ["Call", "SHORTEST_PERIOD", "Series", "Slot"]
+__all__ = ["Call", "SHORTEST_PERIOD", "Series", "Slot", "nothing"]
 
 #: what a timer calls; where it deals with exceptions by itself, it returns their class
 Call = Callable[[], Optional[Type[BaseException]]]
 #: seconds of the shortest period; below it, moments years after the start cannot be told apart
 SHORTEST_PERIOD = 1e-6
+
+
+def nothing() -> None:
+    """The call of a cancelled series."""
 
 
 class Slot:
