@@ -533,10 +533,10 @@ print("parent fine", flush=True)
 
 def test_a_handler_may_fork_and_both_may_return_from_it() -> None:
     script = """
-import os, warnings
+import os, threading, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
 from uun_iot_core import RepeatTimer
-calls, children = [], []
+calls, children, done = [], [], threading.Event()
 def handler():
     calls.append(1)
     if len(calls) == 3 and not children:
@@ -548,9 +548,11 @@ def handler():
         timer.stop()
         who = "parent" if os.getpid() == parent else "child"
         os.write(1, f"{who} fine\\n".encode())
+        done.set()
 parent = os.getpid()
 timer = RepeatTimer(0.01, handler)
 timer.start()
+done.wait()  # the child has no such thread
 """
     with Child.python(script) as child:
         assert child.wait(20) == 0, child.errors
