@@ -299,6 +299,17 @@ def test_an_invalid_reply_that_comes_again_is_logged_once(
     assert "gateway.moduleTimers.config: expected" in line
 
 
+@pytest.mark.parametrize("body", ["[]", "{", "null"])
+def test_a_reply_that_is_no_object_is_logged_once_until_another_one_comes(
+    updated: Updated, caplog: pytest.LogCaptureFixture, body: str
+) -> None:
+    for said in (1, 2):
+        for _ in range(3):
+            updated.ask(body)
+        assert len(messages(caplog, logging.ERROR)) == said
+        updated.ask(reply(place=said))
+
+
 def test_a_failing_call_changes_nothing_and_warns_once_until_it_succeeds(
     updated: Updated, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -83,7 +83,9 @@ class Config(IModule):
         self._saving = threading.Lock()
         self._saved = canonical(self.config)
         self._accepted: Optional[str] = None  # the last reply that was taken
-        self._refused: Optional[str] = None  # the last reply that was not valid
+        self._refused: Optional[str] = (
+            None  # the last that was not valid, or its type
+        )
         self._left_out: List[str] = []
         self._reachable = True
         self._polls = Polls()
@@ -142,14 +144,17 @@ class Config(IModule):
         try:
             reply = response.json()
         except (ValueError, RecursionError):
-            logger.error("`%s` did not answer with JSON; the configuration stays", command)
-            return None
+            reply, shown = None, "something else than JSON"
+        else:
+            shown = json_type(reply)
         if not isinstance(reply, dict):
-            logger.error(
-                "`%s` answered with %s instead of an object; the configuration stays",
-                command,
-                json_type(reply),
-            )
+            if self._refused != shown:  # a broken server would say it at each poll
+                logger.error(
+                    "`%s` answered with %s instead of an object; the configuration stays",
+                    command,
+                    shown,
+                )
+            self._refused = shown
             return None
         reply.pop("uuAppErrorMap", None)  # of the call, not of the configuration
         return reply
