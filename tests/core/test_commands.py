@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import logging
 import os
 import signal
@@ -74,6 +75,20 @@ class Commands:
     def leave(self, evs: Arguments) -> str:
         raise SystemExit(3)
 
+    @EvExternal.subscribe_command("lines")
+    def lines(self, evs: Arguments) -> str:
+        return "one\ntwo"
+
+    @EvExternal.subscribe_command("odd")
+    def odd(self, evs: Arguments) -> str:
+        class Odd(str):
+            def __format__(self, spec: str) -> str:
+                raise RuntimeError("no text")
+
+            __bool__ = __str__ = __format__  # type: ignore[assignment]  # all of them fail
+
+        return Odd("text")
+
     @EvExternal.subscribe_command("number")
     def number(self, evs: Arguments) -> Any:
         return 5
@@ -96,6 +111,8 @@ class Commands:
         ("fail", "1 ValueError: it is broken"),
         ("leave", "1 SystemExit: 3"),
         ("unprintable", "1 Unprintable: "),
+        ("lines", "0 one\ntwo"),
+        ("odd", "0 text"),
         ("number", "1 the handler returned a number instead of a string or None"),
         ("žluť", "1 unknown command 'žluť'"),
     ],
@@ -150,6 +167,37 @@ def test_two_handlers_of_one_command_are_an_error(tmp_path: Path) -> None:
     info = HandlerInfo(event.event_type, ("echo",), {}, "one")
     with pytest.raises(ModuleError):
         event.add_handlers([(str, info), (repr, info)])
+
+
+def test_one_module_with_two_handlers_of_a_command_is_an_error(tmp_path: Path) -> None:
+    class Twice:
+        @EvExternal.subscribe_command("valve", "open")
+        def first(self, evs: Arguments) -> None: ...
+
+        @on("external", "valve[open]")
+        def second(self, evs: Arguments) -> None: ...
+
+    with pytest.raises(ModuleError, match=r"`valve\[open\]` has two handlers"):
+        make_gateway(tmp_path, with_socket(tmp_path), Twice())
+
+
+def test_names_of_commands_may_be_of_an_enumeration(tmp_path: Path) -> None:
+    class Name(str, enum.Enum):
+        VALVE = "valve"
+        OPEN = "open"
+
+    class Module:
+        @EvExternal.subscribe_command(Name.VALVE)
+        def alone(self, evs: Arguments) -> str:
+            return "alone"
+
+        @EvExternal.subscribe_command(Name.VALVE, Name.OPEN, "now")
+        def both(self, evs: Arguments) -> str:
+            return "both"
+
+    with make_gateway(tmp_path, with_socket(tmp_path), Module()):
+        assert ask(str(tmp_path / "s"), b"valve\n") == b"0 alone\n"
+        assert ask(str(tmp_path / "s"), b"valve[open,now]\n") == b"0 both\n"
 
 
 @pytest.mark.parametrize("names", [("",), (5,), ("a", ""), (None,)])
@@ -324,6 +372,33 @@ def test_a_handler_that_hangs_leaves_room_for_the_status(tmp_path: Path) -> None
             answers = [client.answer() for client in clients]
     assert answers[0] == b"0 a\n"
     assert b"0 ('echo', None)\n" in answers and refused in answers
+
+
+def test_a_module_that_never_tells_its_status_leaves_room_for_commands(tmp_path: Path) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    class Silent:
+        id = "silent"
+
+        def _gateway_status(self) -> Dict[str, Any]:
+            begun.set()
+            assert let_go.wait(SOON)
+            return {"silent": False}
+
+    path = str(tmp_path / "s")
+    refused = b"1 too many commands `status` wait for their answers, try again\n"
+    with make_gateway(tmp_path, with_socket(tmp_path), Silent(), Commands()):
+        with contextlib.ExitStack() as stack:
+            asking = [stack.enter_context(CommandClient(path)) for _ in range(2 * MOST_CLIENTS)]
+            for client in asking:
+                client.send(b"status\n")
+            assert begun.wait(SOON)
+            assert eventually(lambda: ask(path, b"status\n") == refused)
+            assert ask(path, b"echo\n") == b"0 ('echo', None)\n"
+            let_go.set()
+            answers = [client.answer() for client in asking]
+    assert answers[0].startswith(b"0 {")
+    assert set(answers) - {refused} == {one for one in answers if one.startswith(b"0 {")}
 
 
 def test_a_stop_waits_for_the_handler_that_runs_and_refuses_those_that_wait(

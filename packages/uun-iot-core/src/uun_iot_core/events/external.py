@@ -20,6 +20,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: commands that wait for their turn at most; the other clients can still ask for the status
 _MOST_WAITING = MOST_CLIENTS // 2
+#: built-in commands that are answered side by side at most; a module may never tell its status
+_MOST_BUILT_IN = MOST_CLIENTS // 4
 
 
 class EvExternal(Event):
@@ -42,6 +44,7 @@ class EvExternal(Event):
         self._server: Optional[SocketServer] = None
         self._turn = threading.Lock()
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
+        self._built_in_places = threading.BoundedSemaphore(_MOST_BUILT_IN)
         self._running: Optional[Busy] = None
         self._stopping = False
 
@@ -62,7 +65,8 @@ class EvExternal(Event):
         for name in (action_id, *subactions):
             if not isinstance(name, str) or not name:
                 raise TypeError("subscribe_command(…): names must be non-empty strings")
-        name = f"{action_id}[{','.join(subactions)}]" if subactions else action_id
+        # added, not formatted: the name may be a string that is an enumeration's member, too
+        name = action_id + (f"[{','.join(subactions)}]" if subactions else "")
         info = HandlerInfo(cls.event_type, (name,))
         return lambda function: Register(info, function)
 
@@ -148,8 +152,7 @@ class EvExternal(Event):
                 finally:
                     self._places.release()
         if name in self.built_in:
-            info = HandlerInfo(self.event_type, (name,), owner_id="gateway")
-            return _answer(*outcome(self.built_in[name], info))
+            return self._call_built_in(name)
         return f"1 unknown command {name!r}" if name else "1 no command"
 
     def _call(self, handler: Handler, info: HandlerInfo, rest: Optional[str]) -> str:
@@ -162,6 +165,15 @@ class EvExternal(Event):
                 return _answer(*outcome(handler, info, (name, rest)))
             finally:
                 self._running = None
+
+    def _call_built_in(self, name: str) -> str:
+        if not self._built_in_places.acquire(blocking=False):
+            return f"1 too many commands `{name}` wait for their answers, try again"
+        try:
+            info = HandlerInfo(self.event_type, (name,), owner_id="gateway")
+            return _answer(*outcome(self.built_in[name], info))
+        finally:
+            self._built_in_places.release()
 
     def _running_name(self) -> str:
         running = self._running
@@ -176,4 +188,5 @@ def _answer(output: Any, exc: Optional[BaseException]) -> str:
         return f"1 {type(exc).__name__}: {said}"
     if not isinstance(output, (str, type(None))):
         return f"1 the handler returned {json_type(output)} instead of a string or None"
-    return f"0 {output}" if output else "0"
+    text = "" if output is None else str.__str__(output)  # whatever a class of its own makes of it
+    return f"0 {text}" if text else "0"
