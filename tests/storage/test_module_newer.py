@@ -84,6 +84,12 @@ def test_a_module_may_have_no_storage(tmp_path: Path, storage: Any) -> None:
     assert not (tmp_path / "b.json").exists()
 
 
+@pytest.mark.parametrize("storage", ["entries.json", "", 0, 1, []])
+def test_what_is_no_storage_is_refused_and_not_taken_for_none(storage: Any) -> None:
+    with pytest.raises(TypeError, match="module `weather`: storage must be a Storage"):
+        Weather(CONFIG, storage=storage)
+
+
 def test_a_module_may_be_given_its_storage(tmp_path: Path) -> None:
     path = tmp_path / "given.json"
     storage = Storage("given", str(path))
@@ -124,6 +130,17 @@ def test_the_status_of_a_module_is_that_of_its_storage(tmp_path: Path) -> None:
     }
     module._gateway_stopped()
     json.dumps(module._gateway_status(), allow_nan=False)  # also when it is closed
+
+
+def test_a_locked_storage_does_not_keep_the_status_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("uun_iot_storage.module._LOCK_TIMEOUT", 0.01)
+    path = str(tmp_path / "b.json")
+    module = Weather({"moduleBackupStorage": {"weather": path}})
+    with module._storage.write_lock:  # as older applications change `data` by hand
+        assert module._gateway_status() == {"storages": {"weather": {"path": path, "locked": True}}}
+    assert module._gateway_status()["storages"]["weather"]["entries"] == 0
 
 
 # -- updates ---------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
 
 from uun_iot_core.events import EvConfUpdate
 from uun_iot_core.events.base import marks
-from uun_iot_core.exceptions import ConfigError
+from uun_iot_core.exceptions import ConfigError, json_type
 from uun_iot_core.logs import get_logger
 from uun_iot_core.naming import module_id_from_str
 from uun_iot_core.typing import IModule, ModuleId
@@ -26,6 +26,8 @@ logger = get_logger(__name__)
 UuCmd = Callable[..., Any]
 
 _STORAGES_KEY = "moduleBackupStorage"
+#: seconds that the status waits for a storage's lock at most
+_LOCK_TIMEOUT = 1.0
 
 #: key of the configuration -> argument of `Storage`, its types, what it must be
 SETTINGS: Dict[str, Tuple[str, Tuple[Union[Type[int], Type[float]], ...], str]] = {
@@ -87,6 +89,7 @@ class Module(IModule):
     Raises:
         ConfigError: the entry in ``moduleBackupStorage`` cannot be used.
         StorageError: another process has the backup file open.
+        TypeError: ``storage`` is something else.
     """
 
     def __init__(
@@ -111,6 +114,11 @@ class Module(IModule):
         if storage is True:
             storage = Storage(self.id, **self._storage_settings())
         used = storage if isinstance(storage, Storage) else None
+        if used is None and storage is not False and storage is not None:
+            raise TypeError(
+                f"module `{self.id}`: storage must be a Storage, True or False, "
+                f"got {json_type(storage)}"
+            )
         # declared as what it is for all but those who asked for none
         self._storage: Storage = used  # type: ignore[assignment]  # see above
 
@@ -290,15 +298,14 @@ class Module(IModule):
         storage = getattr(self, "_storage", None)
         if storage is None:
             return {}
-        stats = asdict(storage.stats())
-        return {
-            "storages": {
-                self.id: {
-                    "path": storage.backup_path,
-                    **{_camel(name): value for name, value in stats.items()},
-                }
-            }
-        }
+        told: Dict[str, Any] = {"path": storage.backup_path}
+        # who holds the lock for long is a reason to ask for the status
+        if storage.write_lock.acquire(timeout=_LOCK_TIMEOUT):
+            storage.write_lock.release()
+            told.update((_camel(name), value) for name, value in asdict(storage.stats()).items())
+        else:
+            told["locked"] = True
+        return {"storages": {self.id: told}}
 
     def _gateway_stopped(self) -> None:
         """Close the storage: its last state is on the disk then."""
