@@ -6,8 +6,8 @@ import contextlib
 import threading
 from dataclasses import dataclass, field
 from enum import Enum
-from functools import partial, update_wrapper, wraps
-from types import FunctionType, MemberDescriptorType, MethodType, TracebackType
+from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper, wraps
+from types import CoroutineType, MemberDescriptorType, MethodType, TracebackType
 from typing import (
     Any,
     Callable,
@@ -35,6 +35,8 @@ Handler = Callable[..., Any]
 
 _MARKS = "__uun_iot_events__"
 _SUBMODULE = "__uun_iot_submodule__"
+#: on a function that a class has subscribed
+_TAKEN = "__uun_iot_taken__"
 
 
 class EventType(Enum):
@@ -81,12 +83,19 @@ def _with_marks(function: F, infos: Tuple[HandlerInfo, ...]) -> F:
 
 def marks(candidate: Any) -> Tuple[HandlerInfo, ...]:
     """Return what `mark` noted on a function (also within a static or class method)."""
-    function = getattr(candidate, "__func__", candidate)
-    for place in (candidate, function):
-        found = getattr(place, "__dict__", {}).get(_MARKS)
+    for place in (candidate, _own(candidate, "__func__", candidate)):
+        found = _own(place, "__dict__", {}).get(_MARKS)
         if isinstance(found, tuple):
             return found
     return ()
+
+
+def _own(one: Any, name: str, default: Any) -> Any:
+    """Return an attribute of anything, past a ``__getattr__`` of its class or of a proxy's."""
+    try:
+        return object.__getattribute__(one, name)
+    except AttributeError:
+        return default
 
 
 class Register(Generic[F]):
@@ -107,15 +116,21 @@ class Register(Generic[F]):
             raise TypeError(f"{json_type(function)} cannot be a handler; decorate a function")
         update_wrapper(self, function)
         self._function = function
-        # a bound method is a handler by itself already, if it has marks
-        others = () if isinstance(function, MethodType) else marks(function)
-        _with_marks(self, (*others, info))
+        # what is bound, or in a class, is a handler by itself already, if it has marks
+        apart = vars(self).pop(_TAKEN, False) or isinstance(function, MethodType)
+        _with_marks(self, (*(() if apart else marks(function)), info))
 
     def __set_name__(self, owner: type, name: str) -> None:
         function: Any = self._function
         while isinstance(function, Register):
             function = function._function
+        if _own(function, "__dict__", {}).get(_TAKEN):
+            function = self.extract()
+        own = {"_function", "__wrapped__", *WRAPPER_ASSIGNMENTS}
+        # by decorators above, `abstractmethod` say
+        noted = {key: one for key, one in vars(self).items() if key not in own}
         setattr(owner, name, _with_marks(function, marks(self)))
+        vars(function).update(noted, **{_TAKEN: True})
 
     def extract(self) -> F:
         """Return a new function that does the same and is marked; the first one stays as it is.
@@ -131,7 +146,9 @@ class Register(Generic[F]):
         return cast(F, _with_marks(handler, marks(self)))
 
     def __get__(self, instance: Any, owner: Optional[type] = None) -> Any:
-        return self._function.__get__(instance, owner)  # where it stands below a decorator
+        # where it stands below a decorator, or was assigned to a class
+        bind = getattr(self._function, "__get__", None)
+        return self._function if bind is None else bind(instance, owner)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """Call the function."""
@@ -175,11 +192,11 @@ def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Hand
     attributes = _of_class(module)
     for name, attribute in _of_instance(module).items():
         # a bound method kept under another name is no handler of its own
-        if name in attributes or isinstance(attribute, (FunctionType, Register)):
+        if name in attributes or (type(attribute) is not MethodType and marks(attribute)):
             attributes[name] = attribute
     seen = set()
     for name, attribute in attributes.items():
-        function = getattr(attribute, "__func__", attribute)
+        function = _own(attribute, "__func__", attribute)
         if not marks(attribute) or id(function) in seen:
             continue  # an alias of a handler is not called a second time
         seen.add(id(function))
@@ -215,7 +232,7 @@ def _of_instance(module: Any) -> Dict[str, Any]:
 
 def _submodules(module: Any) -> Iterator[Any]:
     for attribute in (*_of_class(module).values(), *_of_instance(module).values()):
-        if _SUBMODULE in getattr(attribute, "__dict__", {}):
+        if _SUBMODULE in _own(attribute, "__dict__", {}):
             yield attribute
 
 
@@ -240,7 +257,7 @@ def module_id_of(module: Any) -> str:
         return module_id_from_str(type(module).__name__)
     if not isinstance(own, str) or not own:
         raise ModuleError(f"{type(module).__name__}.id must be a non-empty string, got {own!r}")
-    return own
+    return str.__str__(own)  # of an enumeration's member, too
 
 
 _calls = threading.local()
@@ -270,7 +287,11 @@ def outcome(handler: Handler, info: HandlerInfo, *args: Any) -> Tuple[Any, Optio
         _calls.stack = []
     _calls.stack.append(info)
     try:
-        return handler(*args), None
+        result = handler(*args)
+        if isinstance(result, CoroutineType):
+            result.close()
+            raise TypeError("an async function cannot be a handler, since nobody awaits it")
+        return result, None
     except BaseException as exc:  # also SystemExit: one handler must not end another's thread
         logger.error(
             "%s handler of module `%s` failed (%s)",
@@ -348,7 +369,7 @@ class Event:
 
     def clear_handlers(self) -> None:
         """Forget all handlers."""
-        self._handlers.clear()
+        self._handlers = type(getattr(self, "_handlers", []))()
 
     def number_of_handlers(self) -> int:
         """Return how many handlers there are."""
