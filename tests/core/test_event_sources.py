@@ -95,6 +95,24 @@ def test_of_two_sources_of_an_event_the_new_one_wins() -> None:
     assert merge_events(iter([old]), iter([])) == [old]
 
 
+def test_sources_without_a_type_are_of_their_class() -> None:
+    class EvOne(Event):
+        pass
+
+    class EvTwo(Event):
+        pass
+
+    one, two, newer = EvOne(), EvTwo(), EvTwo()
+    assert merge_events([one, two], []) == [one, two]
+    assert merge_events([one, two], [newer]) == [one, newer]
+
+
+def test_an_object_that_is_given_twice_has_its_handlers_once() -> None:
+    module = Module()
+    events = attach_handlers({}, [module, module])
+    assert {event.number_of_handlers() for event in events} == {1}
+
+
 def test_an_event_is_a_context_manager_and_works_without_a_gateway() -> None:
     clock, module = ManualClock(), Module()
     tick = EvTick(timers(module=5), clock=clock)
@@ -529,6 +547,30 @@ def test_an_event_init_may_join_lists_of_sources(tmp_path: Path) -> None:
         clock.advance(0)
         assert isinstance(gateway._sources.tick, EvTickOfItsOwn)
     assert one.calls == other.calls == ["hook started", "start", "tick", "stop", "hook stopped"]
+
+
+def test_a_source_that_is_returned_twice_is_one(tmp_path: Path) -> None:
+    started: List[str] = []
+
+    class Other(Module):
+        id = "other"
+
+    class EvOfItsOwn(Event):
+        event_type = "own"
+
+        def start(self) -> None:
+            started.append("own")
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        events = attach_handlers(config, [one], [EvOfItsOwn(config)])
+        return events + attach_handlers(config, [other], events)  # which returns those as well
+
+    one, other, clock = Module(), Other(), ManualClock()
+    path = write_config(tmp_path, timers(module=1, other=1))
+    with Gateway(path, None, event_init, clock=clock):
+        clock.advance(0)
+    assert one.calls == other.calls == ["hook started", "start", "tick", "stop", "hook stopped"]
+    assert started == ["own"]
 
 
 def test_two_sources_of_one_event_with_ways_of_their_own_are_an_error(tmp_path: Path) -> None:

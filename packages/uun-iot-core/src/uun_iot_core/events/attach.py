@@ -75,7 +75,7 @@ def attach_handlers(
     sources = {event.event_type: event for event in given}
     found: Dict[Any, List[Tuple[Handler, HandlerInfo]]] = {}
     owners: Dict[Any, List[Any]] = {}
-    for one in objects:
+    for one in {id(one): one for one in objects}.values():  # each once
         for handler, info in find_handlers(one):
             found.setdefault(info.event_type, []).append((handler, info))
             owners.setdefault(info.event_type, []).append(one)
@@ -96,7 +96,10 @@ def merge_events(old: Iterable[Event], new: Iterable[Event]) -> List[Event]:
         old: sources.
         new: sources that take the places of those of the same event.
     """
-    return list({event.event_type: event for event in (*old, *new)}.values())
+    kinds: Dict[Any, Event] = {}
+    for event in (*old, *new):  # one without a type is of its class
+        kinds[type(event) if event.event_type is None else event.event_type] = event
+    return list(kinds.values())
 
 
 def completed(own: Iterable[Event], given: Iterable[Event]) -> List[Event]:
@@ -109,8 +112,9 @@ def completed(own: Iterable[Event], given: Iterable[Event]) -> List[Event]:
             application; or two of their handlers are of one command.
     """
     sources: List[Event] = []
+    each = {id(event): event for event in given}.values()
     # the library's come last: they give their handlers to one of the application's own class
-    for event in sorted(given, key=lambda event: type(event) in CLASSES.values()):
+    for event in sorted(each, key=lambda event: type(event) in CLASSES.values()):
         same = [one for one in sources if one.event_type == event.event_type in CLASSES]
         if not same:
             sources.append(event)
