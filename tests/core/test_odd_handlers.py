@@ -135,11 +135,18 @@ def test_a_subscribed_method_may_be_abstract() -> None:
             base()  # type: ignore[abstract]  # the mistake that is tested
 
 
-def test_partial_functions_are_handlers_wherever_they_are(tmp_path: Path) -> None:
+def test_other_callables_are_handlers_wherever_they_are(tmp_path: Path) -> None:
     calls: List[str] = []
 
+    class Noting:
+        def __init__(self, what: str) -> None:
+            self.what = what
+
+        def __call__(self) -> None:
+            calls.append(self.what)
+
     class Module:
-        in_the_body = EvTick.subscribe(functools.partial(calls.append, "body"))
+        in_the_body = EvTick.subscribe(Noting("body"))
 
         def __init__(self) -> None:
             self.marked = on("tick")(functools.partial(self._note, "marked"))
@@ -150,7 +157,7 @@ def test_partial_functions_are_handlers_wherever_they_are(tmp_path: Path) -> Non
             calls.append(what)
 
     class_of_later: Any = Module
-    class_of_later.later = EvTick.subscribe(functools.partial(calls.append, "later"))
+    class_of_later.later = EvTick.subscribe(Noting("later"))
     ticks_of(tmp_path, Module(), module=1)
     assert sorted(calls) == ["body", "extracted", "kept", "later", "marked"]
 
