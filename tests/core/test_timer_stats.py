@@ -234,14 +234,24 @@ def test_a_handler_that_hangs_is_named_while_it_hangs_with_where_it_is(
     assert "more than 10 times" in second and "in wait_for_a_sensor" in second
 
 
-def test_milliseconds_are_counted_and_not_worth_a_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_milliseconds_are_counted_and_not_worth_a_line_unless_each_call_overruns(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     clock = ManualClock()
-    timer = RepeatTimer(0.001, lambda: clock.advance(0.05), clock=clock)
+    now_and_then = [0.05] * 9 + [0]
+    lasting = [*now_and_then, *now_and_then, *[0.05] * 9]
+    timer = RepeatTimer(0.01, lambda: clock.advance(lasting.pop(0)), clock=clock, name="tick slow")
     timer.start()
-    clock.advance(0.2)
-    timer.stop()
-    assert timer.stats().overruns == timer.stats().calls > 1
+    while lasting:
+        clock.advance(0.01)
+    assert timer.stats().overruns == 27
     assert messages(caplog, logging.WARNING) == []
+    lasting += [0.05] * 5
+    while lasting:
+        clock.advance(0.01)
+    timer.stop()
+    (line,) = messages(caplog, logging.WARNING)
+    assert "tick slow has run for 0.05 s, longer than its period of 0.01 s" in line
 
 
 def test_another_period_is_warned_of_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -16,6 +16,8 @@ WARN_AT = (1, 10)
 #: seconds that it must have taken at least: with periods of milliseconds, the system's own
 #: scheduling makes every handler overrun now and then (`TimerStats.overruns` counts that)
 WARN_NOT_BEFORE = 0.25
+#: unless so many calls in a row have overrun, which is no accident
+WARN_AT_ROW = 10
 #: a call that takes no longer than so many seconds is short
 SHORT = 0.001
 #: how many short calls in a row show, after a long one, that the next will be short
@@ -79,6 +81,7 @@ class Record:
         "max_lateness",
         "missed",
         "overruns",
+        "row",
         "warned",
         "wary",
     )
@@ -93,6 +96,7 @@ class Record:
         self.max_lateness = 0.0
         self.missed = 0  # of the starts before the present one
         self.overruns = 0
+        self.row = 0  # how many calls in a row have overrun, up to the last one
         self.failures = 0
         self.exception: Optional[str] = None  # not the object, whose frames hold the module
         self.failed: Optional[float] = None
@@ -124,14 +128,17 @@ class Record:
             self.exception = failure.__name__
         if duration > period:
             self.overruns += 1
+            self.row += 1
             return True
+        self.row = 0
         return False
 
     def warn_when(self, period: float) -> float:
         """Return when the present call is to be warned of; infinity where all has been said."""
         if self.warned == len(WARN_AT):
             return inf
-        return (self.began or 0.0) + max(WARN_AT[self.warned] * period, WARN_NOT_BEFORE)
+        least = WARN_NOT_BEFORE if self.row < WARN_AT_ROW else 0.0
+        return (self.began or 0.0) + max(WARN_AT[self.warned] * period, least)
 
     def warning(self, name: str, period: float, now: float) -> Optional[str]:
         """Return what is to be said of the present or just ended call; each thing once."""

@@ -83,9 +83,7 @@ class Config(IModule):
         self._saving = threading.Lock()
         self._saved = canonical(self.config)
         self._accepted: Optional[str] = None  # the last reply that was taken
-        self._refused: Optional[str] = (
-            None  # the last that was not valid, or its type
-        )
+        self._refused: Optional[str] = None  # the last that was not valid, or its type
         self._left_out: List[str] = []
         self._reachable = True
         self._polls = Polls()
