@@ -358,6 +358,51 @@ def test_a_signal_before_the_start_exits_as_well(tmp_path: Path) -> None:
         assert child.lines == ["ready", "cleanup"]
 
 
+STARTING = """
+import uun_iot_core.stop_watch
+from uun_iot_core.events import EvStart
+uun_iot_core.stop_watch.AFTER = 0.1
+class Waiting:
+    id = "waiting"
+    @EvStart.subscribe_blocking
+    def begin(self, evs):
+        ready()
+        (threading.Event() if HANG else evs[1]).wait()
+        say("start handler ended")
+    @on("stop")
+    def end(self):
+        say("stop handler ended")
+open(sys.argv[1], "w").write("{}")
+g = Gateway(sys.argv[1], lambda config, client: Waiting())
+for name in ("SIGTERM", "SIGUSR1"):
+    signal.signal(
+        getattr(signal, name), functools.partial(g.signal_handler, additional_cleanup=cleanup)
+    )
+with g: rest()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_during_a_start_that_waits_for_a_handler_ends_it(
+    tmp_path: Path, name: str
+) -> None:
+    with run(tmp_path, STARTING) as child:
+        child.signal(getattr(signal, name))
+        assert child.wait() == CODES.get(name, 0), child.errors
+        assert child.lines == ["ready", "start handler ended", "stop handler ended", "cleanup"]
+        assert complaints(child) == []
+
+
+def test_a_start_that_hangs_is_named_after_a_signal_and_a_second_one_ends_it(
+    tmp_path: Path,
+) -> None:
+    with run(tmp_path, STARTING, "hang") as child:
+        child.signal(signal.SIGTERM)
+        child.wait_for_line("stopping has waited .* for `uun_iot start waiting`")
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 128 + signal.SIGTERM
+
+
 def test_a_signal_that_comes_when_the_gateway_is_stopped_already_exits_as_well(
     tmp_path: Path,
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
@@ -12,8 +13,11 @@ from typing import Any, Dict, List
 import psutil
 import pytest
 
-from uun_iot import get_datetime_from_iso_timestamp
+from tests.support.sandbox import Sandbox
+from tests.support.systemd import Systemd
+from uun_iot import ManualClock, get_datetime_from_iso_timestamp
 from uun_iot.modules import Heartbeat
+from uun_iot.testing import Gateways
 
 
 def test_it_sends_boot_time_in_utc_and_the_use_of_processor_and_memory() -> None:
@@ -29,7 +33,9 @@ def test_it_sends_boot_time_in_utc_and_the_use_of_processor_and_memory() -> None
     assert 0 < dto_in["ramUsage"] <= 100
 
 
-def test_it_logs_online_and_offline_once_at_each_change(caplog: pytest.LogCaptureFixture) -> None:
+def test_it_logs_online_and_offline_once_at_first_and_at_each_change(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     answers: List[Any] = []
     heartbeat = Heartbeat(lambda dto_in: answers.pop(0))
     caplog.set_level(logging.DEBUG, "uun_iot")
@@ -37,6 +43,7 @@ def test_it_logs_online_and_offline_once_at_each_change(caplog: pytest.LogCaptur
     assert not heartbeat.online
     said = []
     for answer, online in [
+        (None, False),
         (None, False),
         (ok, True),
         (ok, True),
@@ -50,7 +57,7 @@ def test_it_logs_online_and_offline_once_at_each_change(caplog: pytest.LogCaptur
         assert heartbeat.online is online
         said.append([record.message for record in caplog.records if "line" in record.message])
         caplog.clear()
-    assert said == [[], ["online"], [], ["offline"], [], ["online"], ["offline"]]
+    assert said == [["offline"], [], ["online"], [], ["offline"], [], ["online"], ["offline"]]
 
 
 def test_it_is_offline_where_sending_raises() -> None:
@@ -61,6 +68,34 @@ def test_it_is_offline_where_sending_raises() -> None:
     with pytest.raises(StopIteration):
         heartbeat.on_tick()
     assert not heartbeat.online
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract sockets")
+def test_a_server_out_of_reach_is_no_reason_to_restart_the_device(
+    uuapp: Sandbox,
+    gateway: Gateways,
+    clock: ManualClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That the process is alive, and that the server is reachable, are told apart."""
+    systemd = Systemd(f"@uun-iot-{secrets.token_hex(8)}")
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+    try:
+        part = {
+            "moduleTimers": {"heartbeat": 30, "config": 30},
+            "watchdog": {"limits": {"heartbeat": 60, "config": 60}},
+        }
+        with gateway(lambda config, client: None, part) as running:
+            clock.advance(30)
+            assert running.status()["online"] is True
+            uuapp.outage()
+            systemd.said()
+            clock.advance(600)
+            assert running.status()["online"] is False
+            assert systemd.said() == [{"WATCHDOG": "1"}] * 60  # each 10 s, and nothing else
+    finally:
+        systemd.close()
 
 
 def test_without_psutil_the_figures_are_null() -> None:

@@ -37,6 +37,7 @@ class Heartbeat(IModule):
     def __init__(self, uucmd: Callable[[Dict[str, Any]], Any]) -> None:
         #: whether the last heartbeat arrived
         self.online = False
+        self._said: Optional[bool] = None  # what the log says of that
         self._uucmd = uucmd
         self._figures = _figures_reader()
         #: set by the gateway that this module is of
@@ -44,7 +45,7 @@ class Heartbeat(IModule):
 
     @on("tick")
     def on_tick(self) -> None:
-        """Send a heartbeat; log ``online`` or ``offline`` where that has changed."""
+        """Send a heartbeat; log ``online`` or ``offline``, at first and where that has changed."""
         counters = self._counters
         told = counters.pending() if counters is not None and counters.wanted() else {}
         try:
@@ -70,11 +71,14 @@ class Heartbeat(IModule):
         return {"online": self.online}
 
     def _set_online(self, online: bool) -> None:
-        if online and not self.online:
-            logger.info("online")
-        elif self.online and not online:
-            logger.warning("offline")
         self.online = online
+        if online is self._said:
+            return
+        self._said = online
+        if online:
+            logger.info("online")
+        else:
+            logger.warning("offline")
 
 
 def _figures_reader() -> Callable[[], Dict[str, Any]]:
