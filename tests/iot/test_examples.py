@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, Dict, List, Type
+from typing import Any, Callable, Dict, List, Type
 
 import pytest
 
 from tests.support.sandbox import Sandbox
+from tests.support.wait import eventually
+from uun_iot import ManualClock
+from uun_iot.testing import Delivery, Gateways
 
 ROOT = Path(__file__).parents[2]
 
@@ -39,6 +43,31 @@ def test_the_configuration_in_the_readme_is_valid() -> None:
 
     (text,) = re.findall(r"```json\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert problems(json.loads(text)) == []
+
+
+def test_the_module_in_the_docs_delivers_and_takes_a_new_configuration(
+    uuapp: Sandbox,
+    gateway: Gateways,
+    clock: ManualClock,
+    assert_nothing_lost: Callable[..., Delivery],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n# hive.py\n(.*?)```", text, re.DOTALL)
+    (config,) = re.findall(r"```json\n(.*?)```", text, re.DOTALL)
+    (tmp_path / "hive.py").write_text(code)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    running = gateway(importlib.import_module("hive").init, json.loads(config))
+    monkeypatch.delitem(sys.modules, "hive")
+    clock.advance(60)
+    assert 25 < uuapp.received("hive/weigh")[0]["weighings"][0]["kg"] < 34
+    uuapp.publish({**running.config["gateway"], "hive": {"tare": 30}})
+    assert uuapp.received("gateway/heartbeat")
+    clock.advance(10)
+    assert eventually(lambda: running._modules["hive"].tare == 30)
+    running.stop()
+    assert assert_nothing_lost().delivered == 71
 
 
 def test_each_command_in_the_readme_is_one_line_that_makes_its_own_environment() -> None:
