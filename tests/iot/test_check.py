@@ -171,6 +171,28 @@ def test_a_number_that_is_no_secret_is_shown() -> None:
     }
 
 
+def test_a_timer_of_the_library_without_its_command_is_warned_of_once() -> None:
+    Path("weather.py").write_text("def init(config, uuclient):\n    return []\n")
+    app: Dict[str, Any] = {"gateway": "uuapp.example", "uuAppName": "a", "awid": "1"}
+    config = {
+        "gateway": {"moduleTimers": {"heartbeat": 10, "config": 10}},
+        "uuApp": app,
+        "uuThing": {"accessCode1": "1", "accessCode2": "2"},
+        "oidcGrantToken": {**app, "uuCmd": "oidc/grantToken"},
+    }
+    said = (
+        "warning: gateway.moduleTimers.{}: nothing is called, since uuApp.uuCmdList.{} is not set"
+    )
+    expected = [
+        said.format("heartbeat", "gatewayHeartbeat"),
+        said.format("config", "gatewayGetConfiguration"),
+        "nothing is wrong",
+    ]
+    assert checked(config) == checked(config, "--app", "weather") == (0, expected)
+    app["uuCmdList"] = dict.fromkeys(["gatewayHeartbeat", "gatewayGetConfiguration"], "a/b")
+    assert checked(config) == (0, ["nothing is wrong"])
+
+
 def test_no_secret_is_shown_and_nothing_steers_the_terminal() -> None:
     secret = "hunter2-4711"
     status, lines = checked(

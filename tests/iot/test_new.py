@@ -184,6 +184,7 @@ def test_dev_keeps_what_it_has_stored_and_plays_an_outage(tmp_path: Path) -> Non
     stored = folder / ".uun-iot" / "backup" / "weather.json"
     with child("dev", "--no-console", "--script", "outage.toml", cwd=folder) as running:
         running.wait_for_line("Ctrl-C ends it", timeout=30)
+        running.wait_for_line(r"outage\.toml: connections are refused for 3 h$")
         assert eventually(lambda: len(on_disk(stored)) > 3, timeout=20)
         running.signal(signal.SIGINT)
         assert running.wait(30) == 0

@@ -89,6 +89,7 @@ def test_what_the_application_raises_is_logged_with_its_stack(project: Path) -> 
     done = run("run", "weather:broken", cwd=project)
     assert done.returncode == 1
     assert "weather.py" in done.stderr and "Traceback" in done.stderr
+    assert done.stderr.count('  File "') == 1  # the application's, not how it was called
     last = done.stderr.splitlines()[-1]
     assert last == "uun-iot run: the gateway cannot be built: LookupError: no such sensor"
     (project / "syntax.py").write_text("def init(:\n")

@@ -11,6 +11,7 @@ import logging
 import os
 import sys
 import traceback
+from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..values import shown
@@ -248,7 +249,10 @@ def building(what: str) -> Iterator[None]:
 
 def _raised(what: str, exc: BaseException) -> Failed:
     """Log an exception of the application, whose author needs its stack trace."""
-    logger.error("%s", what, exc_info=exc)
+    begin = exc.__traceback__
+    while begin is not None and _is_ours(begin.tb_frame):  # how it was called says nothing
+        begin = begin.tb_next
+    logger.error("%s", what, exc_info=exc.with_traceback(begin or exc.__traceback__))
     return Failed(f"{what}: {type(exc).__name__}: {' '.join(str(exc).split())}")
 
 
@@ -261,3 +265,8 @@ def _exited(what: str, exc: SystemExit) -> Failed:
     if isinstance(exc.code, int) and 0 < exc.code < 256:
         failed.status = int(exc.code)
     return failed
+
+
+def _is_ours(frame: FrameType) -> bool:
+    name = str(frame.f_globals.get("__name__", ""))
+    return name.split(".")[0] in ("uun_iot", "uun_iot_core", "importlib")

@@ -78,7 +78,8 @@ def main(options: argparse.Namespace) -> int:
         from .checkapp import application_problems
 
         found, more = application_problems(config, options.application, options.events)
-        remarks += more
+        said = {remark.partition(": ")[0] for remark in remarks}
+        remarks += [remark for remark in more if remark.partition(": ")[0] not in said]
         for problem in found:
             say(one_line(f"{path}: {problem}"))
     for remark in remarks:
@@ -158,6 +159,27 @@ def _files(config: Any) -> Iterator[Tuple[str, str]]:
             yield place, value
 
 
+def _unused_timers(config: Any) -> Iterator[str]:
+    """Find timers of the library without the command that they would call."""
+    from uun_iot_client.settings import is_configured
+
+    gateway = config.get("gateway")
+    timers = gateway.get("moduleTimers") if isinstance(gateway, dict) else None
+    app = config.get("uuApp")
+    commands = app.get("uuCmdList") if isinstance(app, dict) else None
+    if not is_configured(config) or not isinstance(timers, dict):
+        return
+    for timer, command in (
+        ("heartbeat", "gatewayHeartbeat"),
+        ("config", "gatewayGetConfiguration"),
+    ):
+        if timer in timers and not (isinstance(commands, dict) and commands.get(command)):
+            yield (
+                f"gateway.moduleTimers.{timer}: nothing is called, since uuApp.uuCmdList.{command} "
+                "is not set"
+            )
+
+
 def _remarks(config: Any) -> Iterator[str]:
     """Find what a gateway only warns of."""
     from uun_iot_client.settings import is_configured
@@ -169,6 +191,7 @@ def _remarks(config: Any) -> Iterator[str]:
     if isinstance(app, dict) and app.get("uuCmdList") and not is_configured(config):
         yield "uuApp: no uuApp is configured (gateway, uuAppName, awid): nothing can be sent"
     gateway = config.get("gateway")
+    yield from _unused_timers(config)
     storages = gateway.get("moduleBackupStorage") if isinstance(gateway, dict) else None
     for module_id, value in storages.items() if isinstance(storages, dict) else ():
         for key in value if isinstance(value, dict) else ():

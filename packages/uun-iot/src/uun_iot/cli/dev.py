@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import logging
 import os
 from datetime import datetime
 from pathlib import Path
@@ -90,6 +91,7 @@ def main(options: argparse.Namespace) -> int:
         with building("the gateway"):
             gateway = Gateway(str(path), **arguments_of(init, options.events))
         if script is not None:
+            logging.getLogger("uun_iot.sandbox").setLevel(logging.INFO)  # it says each step
             sandbox.play(script)
         say("Ctrl-C ends it. What arrives:")
         sandbox.on_request = _show
