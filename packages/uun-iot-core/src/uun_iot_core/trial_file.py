@@ -16,7 +16,10 @@ logger = get_logger(__name__)
 #: a configuration holds access codes, and so does its copy
 FILE_MODE = 0o600
 #: what reading a file that holds anything may raise
-_DAMAGE = (OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError)
+_DAMAGE = (
+    *(OSError, ValueError, TypeError, ArithmeticError, LookupError, AttributeError),
+    RecursionError,
+)
 
 
 def read(path: str) -> Dict[str, Any]:
@@ -44,15 +47,7 @@ def read(path: str) -> Dict[str, Any]:
         return known
     except FileNotFoundError:
         return {}
-    except (
-        OSError,
-        ValueError,
-        TypeError,
-        LookupError,
-        AttributeError,
-        RecursionError,
-        OverflowError,
-    ):
+    except _DAMAGE:
         logger.warning("%s cannot be read; it counts for nothing", path)
         return {}
 
