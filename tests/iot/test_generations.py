@@ -64,6 +64,7 @@ def test_the_names_of_uun_iot_events_are_these() -> None:
         "extract_event_handlers_from_object",
         "get_event_class",
         "merge_events",
+        "on",
         "registered_event_submodule",
     ]
     for name in uun_iot.events.__all__:  # there is one set of them, that of core

@@ -1,4 +1,4 @@
-"""The newer ways to register handlers; all of it comes from uun-iot-core."""
+"""The ways to register handlers, the newer and `on`; all of it comes from uun-iot-core."""
 
 from uun_iot_core.events import (
     EvConfUpdate,
@@ -15,6 +15,7 @@ from uun_iot_core.events import (
     extract_event_handlers_from_object,
     get_event_class,
     merge_events,
+    on,
     registered_event_submodule,
 )
 
@@ -33,5 +34,6 @@ __all__ = [
     "extract_event_handlers_from_object",
     "get_event_class",
     "merge_events",
+    "on",
     "registered_event_submodule",
 ]
