@@ -189,6 +189,12 @@ def test_a_timer_of_the_library_without_its_command_is_warned_of_once() -> None:
         "nothing is wrong",
     ]
     assert checked(config) == checked(config, "--app", "weather") == (0, expected)
+    nobody = {"gateway": config["gateway"], "uuApp": {"uuCmdList": {"a": "a/b"}}}
+    _, lines = checked(nobody, "--app", "weather")
+    assert [line.partition(" (")[0] for line in lines] == [
+        "warning: uuApp: no uuApp is configured",
+        "nothing is wrong",
+    ]
     app["uuCmdList"] = dict.fromkeys(["gatewayHeartbeat", "gatewayGetConfiguration"], "a/b")
     assert checked(config) == (0, ["nothing is wrong"])
 

@@ -175,6 +175,24 @@ def test_an_init_that_must_be_awaited_is_one_line_with_the_remedy(
         assert done.stderr.startswith(line), done.stderr
 
 
+@pytest.mark.parametrize("made", ["Pump", "[Pump]"])
+def test_an_init_that_returns_a_class_is_one_line_with_the_remedy(project: Path, made: str) -> None:
+    (project / "pump.py").write_text(
+        "from uun_iot import Module\nclass Pump(Module):\n    pass\n"
+        f"def init(config, uuclient):\n    return {made}\n"
+    )
+    said = "pump:init returned the class Pump, not a module; return Pump(…)"
+    assert refused(run("run", "pump", cwd=project), 2) == f"uun-iot run: {said}"
+    assert refused(run("check", "--app", "pump", cwd=project), 2) == f"uun-iot check: {said}"
+
+
+def test_an_init_that_returns_nothing_is_warned_of(project: Path) -> None:
+    (project / "pump.py").write_text("def init(config, uuclient):\n    pass\n")
+    done = run("run", "pump", "--once", cwd=project)
+    assert done.returncode == 0
+    assert "pump:init returned no module; is a `return` missing?" in done.stderr
+
+
 @pytest.mark.parametrize(
     "path, said",
     [

@@ -187,6 +187,14 @@ def _plain(init: Callable[..., Any], reference: str) -> Callable[..., Any]:
             if inspect.iscoroutine(made):
                 made.close()  # else Python warns, too, that nobody has awaited it
             raise Misused(f"{reference} returned what `async def` returns{remedy}")
+        for one in made if isinstance(made, (list, tuple)) else [made]:
+            if isinstance(one, type):
+                raise Misused(
+                    f"{reference} returned the class {one.__name__}, not a module; "
+                    f"return {one.__name__}(…)"
+                )
+        if made is None:
+            logger.warning("%s returned no module; is a `return` missing?", reference)
         return made
 
     return called

@@ -79,6 +79,8 @@ def main(options: argparse.Namespace) -> int:
 
         found, more = application_problems(config, options.application, options.events)
         said = {remark.partition(": ")[0] for remark in remarks}
+        if "uuApp" in said:
+            said.add("gateway.moduleTimers.heartbeat")  # it follows
         remarks += [remark for remark in more if remark.partition(": ")[0] not in said]
         for problem in found:
             say(one_line(f"{path}: {problem}"))
