@@ -166,7 +166,7 @@ class Fault:
         for name, value in fields.items():
             if not isinstance(value, str):
                 continue
-            if any(char in value for char in "\r\n\0"):
+            if any(char in value for char in "\r\n"):
                 return f"{name}: it goes into a header, which has one line; remove the line break"
             try:
                 value.encode("latin-1")
