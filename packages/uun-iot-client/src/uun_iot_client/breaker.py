@@ -6,11 +6,11 @@ import threading
 from typing import Optional
 
 from uun_iot_core.clock import Clock
+from uun_iot_core.forks import watch_forks
 from uun_iot_core.logs import get_logger
 
 from .backoff import Backoff
 from .errors import circuit_open
-from .forks import watch_forks
 
 __all__ = ["BREAKER_FAILURES", "LONGEST_PROBE", "Breaker"]
 

@@ -7,13 +7,13 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Callable, Optional, Set, Tuple, Union
 
+from uun_iot_core.forks import watch_forks
 from uun_iot_core.logs import get_logger
 
 from .body import Body
 from .breaker import Breaker
 from .deadline import Deadline
 from .errors import CircuitOpen, GatewayStopping, NetworkError, TokenError, protocol_error
-from .forks import watch_forks
 from .redact import Redactor
 from .reply import Checker, Reply
 from .retry import RetryPolicy, retry_after

@@ -11,7 +11,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Deque, FrozenSet, List, Optional, Pattern, Tuple
 from urllib.parse import quote
 
-from .forks import watch_forks
+from uun_iot_core.forks import watch_forks
 
 if TYPE_CHECKING:
     import requests

@@ -13,7 +13,8 @@ import threading
 import time
 from typing import Any, Dict, List, Optional, Set
 
-from .forks import watch_forks
+from uun_iot_core.forks import watch_forks
+
 from .threads import start
 
 __all__ = ["Resolver", "is_address"]

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Callable, Deque, Dict, Iterator, Optional, Tuple
 
 from uun_iot_core.clock import Clock
+from uun_iot_core.forks import watch_forks
 from uun_iot_core.logs import get_logger
 
 from .backoff import Backoff
 from .deadline import Deadline
 from .errors import TokenCommandError, TokenError
-from .forks import watch_forks
 from .grant import Grant
 from .held import Held, Stage, from_file, number
 from .redact import Secret

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 from uun_iot_core._version import __version__
 from uun_iot_core.clock import Clock
 from uun_iot_core.events.base import EventType, current_event
+from uun_iot_core.forks import watch_forks
 
 from .body import BodyFailed
 from .calls import Call, Calls
 from .deadline import Deadline, Timeouts
 from .errors import DtoInError, dto_in_error, gateway_stopping
 from .failures import ended, failure, network_errors
-from .forks import watch_forks
 from .pool import bearer_auth, new_session
 from .redact import Redactor
 from .servertime import ServerTime

@@ -7,6 +7,8 @@ import os
 import time
 from typing import Callable, Iterator, List, Optional, Set
 
+from uun_iot_core.forks import in_children
+
 try:
     import fcntl
 except ImportError:  # Windows: no flock; each process then asks for a token of its own
@@ -18,7 +20,6 @@ _POLL = 0.05  # seconds between two looks: a lock cannot be waited for with a ti
 
 # Locks of this process; a forked child must not hold on to them.
 _held: Set[int] = set()
-_forks_watched = False
 
 
 def _let_go_in_child() -> None:
@@ -26,13 +27,6 @@ def _let_go_in_child() -> None:
         with contextlib.suppress(OSError):
             os.close(fd)
     _held.clear()
-
-
-def _watch_forks() -> None:
-    global _forks_watched
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        _forks_watched = True
-        os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 @contextlib.contextmanager
@@ -111,7 +105,7 @@ def _try(lock: str, opened: List[int]) -> None:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if os.path.samestat(os.stat(lock), os.fstat(fd)):
-                _watch_forks()
+                in_children(_let_go_in_child)
                 _held.add(fd)
                 return
         except FileNotFoundError:

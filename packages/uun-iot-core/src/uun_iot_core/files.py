@@ -10,31 +10,32 @@ import weakref
 from types import TracebackType
 from typing import Any, Dict, Iterable, List, Optional, Type, Union
 
+from .forks import in_children
+
 try:
     import fcntl
 except ImportError:  # Windows: no flock; one writer at a time is then the caller's care
     fcntl = None  # type: ignore[assignment]  # the module is absent, not None, elsewhere
 
-__all__ = ["StagedFile", "atomic_write", "file_save", "make_directories", "sync_directory"]
+__all__ = [
+    "LOCKLESS",
+    "StagedFile",
+    "atomic_write",
+    "file_save",
+    "make_directories",
+    "sync_directory",
+]
 
 PathLike = Union[str, "os.PathLike[str]"]
 #: what a file is to hold; in parts where the whole would take much memory
 Content = Union[str, bytes, Iterable[bytes]]
 
 #: errors of file systems that know no locks
-_LOCKLESS = tuple(
+LOCKLESS = tuple(
     getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")
 )
 #: staged files of this process; a forked child must not hold on to their locks
 _staged: "weakref.WeakSet[StagedFile]" = weakref.WeakSet()
-_forks_watched = False
-
-
-def _watch_forks() -> None:
-    global _forks_watched
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        _forks_watched = True
-        os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _let_go_in_child() -> None:
@@ -163,7 +164,7 @@ class StagedFile:
                 self.discard()
                 raise
             if locked:
-                _watch_forks()
+                in_children(_let_go_in_child)
                 _staged.add(self)
                 return
             self._close()  # taken for a left-over by another writer, before it was locked
@@ -187,7 +188,7 @@ class StagedFile:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
         except OSError as exc:
-            if exc.errno not in _LOCKLESS:
+            if exc.errno not in LOCKLESS:
                 raise
         try:
             return os.path.samestat(os.lstat(self._temporary), os.fstat(fd))

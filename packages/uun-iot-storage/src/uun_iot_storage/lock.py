@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import threading
 from collections import deque
 from contextlib import contextmanager
 from typing import Callable, Deque, Dict, FrozenSet, Iterator, Optional
 
+from uun_iot_core.files import LOCKLESS
+from uun_iot_core.forks import in_children
 from uun_iot_core.logs import get_logger
 
 from .errors import StorageError
@@ -21,11 +22,6 @@ except ImportError:  # Windows: no flock; one process a file is then the caller'
 __all__ = ["OpenFile"]
 
 logger = get_logger(__name__)
-
-#: errors of file systems that know no locks
-_LOCKLESS = tuple(
-    getattr(errno, name, None) for name in ("ENOLCK", "ENOSYS", "EOPNOTSUPP", "ENOTSUP")
-)
 
 
 class OpenFile:
@@ -65,7 +61,7 @@ class OpenFile:
         Args:
             path: the real path of the backup file.
         """
-        _watch_forks()
+        in_children(_let_go_in_child)
         while True:
             file = _files.setdefault(path, cls(path))
             with file.mutex:
@@ -138,7 +134,7 @@ class OpenFile:
                 "stop that process, or configure another path for one of the two",
             ) from exc
         except OSError as exc:
-            if exc.errno not in _LOCKLESS:
+            if exc.errno not in LOCKLESS:
                 self._close_lock()
                 return exc
             logger.warning(
@@ -195,14 +191,6 @@ class OpenFile:
 
 #: real path -> file; a forked child begins with none
 _files: Dict[str, OpenFile] = {}
-_forks_watched = False
-
-
-def _watch_forks() -> None:
-    global _forks_watched
-    if not _forks_watched and hasattr(os, "register_at_fork"):
-        _forks_watched = True
-        os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 def _let_go_in_child() -> None:
