@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import resource
 import signal
@@ -123,6 +124,48 @@ time.sleep(60)
                 assert ask(path, b"hello\n") == b"0 hello\n"
         finally:
             os.kill(orphan, signal.SIGKILL)
+
+
+def test_of_two_that_start_at_once_on_a_stale_socket_one_gets_it(tmp_path: Path) -> None:
+    path = tmp_path / "s"
+    for _ in range(50):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as dead:
+            dead.bind(str(path))
+        begin = threading.Barrier(2)
+        servers = [SocketServer(str(path), echo) for _ in range(2)]
+        failed: List[OSError] = []
+
+        def start(server: SocketServer, begin: threading.Barrier = begin) -> None:
+            begin.wait(SOON)
+            try:
+                server.start()
+            except OSError as exc:
+                failed.append(exc)  # noqa: B023 - called within the loop
+
+        for thread in [in_thread(lambda one=one: start(one)) for one in servers]:  # type: ignore[misc]  # bound now
+            joined(thread)
+        try:
+            assert ["another process answers there"] == [exc.strerror for exc in failed]
+            assert ask(str(path), b"hello\n") == b"0 hello\n"
+        finally:
+            for server in servers:
+                server.stop()
+        assert not path.exists()
+
+
+def test_a_lock_of_somebody_else_on_the_directory_delays_a_start_and_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_server, "_LONGEST_TURN", 0.1)
+    directory = os.open(tmp_path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        began = time.monotonic()
+        with serving(tmp_path / "s") as path:
+            assert time.monotonic() - began >= 0.1
+            assert ask(path, b"hello\n") == b"0 hello\n"
+    finally:
+        os.close(directory)
 
 
 def test_the_socket_of_a_process_that_is_stopped_is_left_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import stat
 import struct
 import threading
 import time
-from typing import Callable, List, Optional, Tuple
+from typing import Callable, Iterator, List, Optional, Tuple
 
 from .exceptions import json_type
 from .logs import get_logger
@@ -33,6 +33,8 @@ _ROOM = 0.25
 #: connections that the system keeps until it is their turn; one client too many would be
 #: turned away by it, or, without a time-out of its own, wait
 _BACKLOG = 1024
+#: seconds that a start waits at most for another's in the directory of the socket
+_LONGEST_TURN = 4 * SILENCE
 #: the process, its user and its group
 _CREDENTIALS = struct.Struct("3i")
 #: bytes of the path at most: see unix(7), and one less for macOS
@@ -59,6 +61,34 @@ def _peer(connected: socket.socket) -> Optional[int]:
         return None
     pid: int = _CREDENTIALS.unpack(told)[0]
     return pid or None  # 0 of a process in another container
+
+
+@contextlib.contextmanager
+def _turn(directory: str) -> Iterator[None]:
+    """Let nobody else remove and make sockets in a directory meanwhile, where it can be locked."""
+    import fcntl  # not on Windows
+
+    try:
+        fd = os.open(directory, os.O_RDONLY)
+    except OSError:  # it may not be read, but written
+        yield
+        return
+    try:
+        end = time.monotonic() + _LONGEST_TURN
+        while time.monotonic() < end:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                time.sleep(0.01)
+            except OSError:  # a file system without locks
+                break
+            else:
+                break
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            fcntl.flock(fd, fcntl.LOCK_UN)  # a forked child may have it open
+        os.close(fd)
 
 
 class _Client:
@@ -191,7 +221,11 @@ class SocketServer:
         if not hasattr(socket, "AF_UNIX"):
             raise OSError("command sockets need POSIX")
         self._cancelled.clear()
-        self._remove_stale()
+        with _turn(os.path.dirname(self.path)):
+            self._remove_stale()
+            self._listen()
+
+    def _listen(self) -> None:
         self._process, self._wake = os.getpid(), socket.socketpair()
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
