@@ -188,6 +188,22 @@ time.sleep(60)
         assert ask(path, b"hello\n") == b"0 first\n"
 
 
+def test_a_socket_with_a_full_queue_is_left_alone(tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with contextlib.ExitStack() as stack:
+        full = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+        full.bind(path)
+        full.listen(0)
+        with contextlib.suppress(BlockingIOError):  # it is full
+            while True:
+                client = stack.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM))
+                client.setblocking(False)
+                client.connect(path)
+        with pytest.raises(FileExistsError, match="answers nobody"):
+            SocketServer(path, echo).start()
+        assert os.path.exists(path)
+
+
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     file = tmp_path / "s"
     file.write_text("precious")

@@ -256,6 +256,10 @@ class SocketServer:
                 probe.connect(self.path)
                 probe.sendall(b"\n")
                 probe.recv(1)
+            except BlockingIOError:  # so many wait for it already that no more may
+                raise FileExistsError(
+                    0, "a process listens there and answers nobody; end it first"
+                ) from None
             except (ConnectionError, FileNotFoundError, TimeoutError, socket.timeout):
                 listener = _peer(probe)
                 if listener is not None and is_there(listener):
