@@ -387,7 +387,7 @@ def test_a_module_that_never_tells_its_status_leaves_room_for_commands(tmp_path:
 
     path = str(tmp_path / "s")
     refused = b"1 too many commands `status` wait for their answers, try again\n"
-    with make_gateway(tmp_path, with_socket(tmp_path), Silent(), Commands()):
+    with make_gateway(tmp_path, with_socket(tmp_path), Silent(), Commands()) as gateway:
         with contextlib.ExitStack() as stack:
             asking = [stack.enter_context(CommandClient(path)) for _ in range(2 * MOST_CLIENTS)]
             for client in asking:
@@ -395,8 +395,11 @@ def test_a_module_that_never_tells_its_status_leaves_room_for_commands(tmp_path:
             assert begun.wait(SOON)
             assert eventually(lambda: ask(path, b"status\n") == refused)
             assert ask(path, b"echo\n") == b"0 ('echo', None)\n"
+            # a stop that waits for them says so
+            assert {name for name, _ in gateway._sources.busy()} == {"uun_iot external status"}
             let_go.set()
             answers = [client.answer() for client in asking]
+    assert gateway._sources.busy() == []
     assert answers[0].startswith(b"0 {")
     assert set(answers) - {refused} == {one for one in answers if one.startswith(b"0 {")}
 

@@ -46,6 +46,7 @@ class EvExternal(Event):
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._built_in_places = threading.BoundedSemaphore(_MOST_BUILT_IN)
         self._running: Optional[Busy] = None
+        self._built_in_running: List[Busy] = []
         self._stopping = False
 
     @classmethod
@@ -132,9 +133,9 @@ class EvExternal(Event):
             server.stop()
 
     def busy(self) -> List[Busy]:
-        """Return which handler runs right now."""
+        """Return which handler and which built-in commands run right now."""
         running = self._running
-        return [] if running is None else [running]
+        return [*self._built_in_running, *([] if running is None else [running])]
 
     def respond(self, line: str) -> str:
         """Return the answer to a line: call the handler, and wait for its turn before that.
@@ -169,10 +170,13 @@ class EvExternal(Event):
     def _call_built_in(self, name: str) -> str:
         if not self._built_in_places.acquire(blocking=False):
             return f"1 too many commands `{name}` wait for their answers, try again"
+        running = f"uun_iot external {name}", threading.current_thread().ident
+        self._built_in_running.append(running)
         try:
             info = HandlerInfo(self.event_type, (name,), owner_id="gateway")
             return _answer(*outcome(self.built_in[name], info))
         finally:
+            self._built_in_running.remove(running)
             self._built_in_places.release()
 
     def _running_name(self) -> str:
