@@ -95,6 +95,29 @@ def test_a_function_may_be_subscribed_twice_in_one_class() -> None:
     assert timer_ids(Module()) == ["one", "two"]
 
 
+def test_another_name_for_a_subscribed_function_is_no_second_handler() -> None:
+    class Module:
+        @EvTick.subscribe_timer("one")
+        def tick(self) -> None: ...
+
+        alias = tick
+
+    class Child(Module):
+        tick = EvTick.subscribe_timer("two")(Module.tick)
+        other = tick
+
+    class Third(Module):
+        tick = vars(Child)["tick"]
+
+    assert (timer_ids(Module()), timer_ids(Child()), timer_ids(Third())) == (
+        *(["one"], ["two", "one"], ["two", "one"]),
+    )  # the children have the alias of their parent
+
+    subscribed = EvTick.subscribe_timer("shared")(lambda self: None)
+    classes = [type(name, (), {"tick": subscribed}) for name in ("A", "B")]
+    assert [timer_ids(one()) for one in classes] == [["shared"], ["shared"]]
+
+
 # -- decorators ------------------------------------------------------------------------------------
 
 

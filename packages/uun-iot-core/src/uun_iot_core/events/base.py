@@ -35,7 +35,7 @@ Handler = Callable[..., Any]
 
 _MARKS = "__uun_iot_events__"
 _SUBMODULE = "__uun_iot_submodule__"
-#: on a function that a class has subscribed
+#: on a function of a class, the `Register` that subscribed it
 _TAKEN = "__uun_iot_taken__"
 
 
@@ -124,13 +124,14 @@ class Register(Generic[F]):
         function: Any = self._function
         while isinstance(function, Register):
             function = function._function
-        if _own(function, "__dict__", {}).get(_TAKEN):
+        if _own(function, "__dict__", {}).get(_TAKEN, self) is not self:
             function = self.extract()
         own = {"_function", "__wrapped__", *WRAPPER_ASSIGNMENTS}
         # by decorators above, `abstractmethod` say
         noted = {key: one for key, one in vars(self).items() if key not in own}
         setattr(owner, name, _with_marks(function, marks(self)))
-        vars(function).update(noted, **{_TAKEN: True})
+        vars(function).update(noted, **{_TAKEN: self})
+        self._function = function  # also for another name in the class
 
     def extract(self) -> F:
         """Return a new function that does the same and is marked; the first one stays as it is.
