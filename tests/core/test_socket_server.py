@@ -517,6 +517,29 @@ def test_a_stop_waits_for_answers_and_drops_those_who_have_said_nothing(tmp_path
     assert [one for one in library_threads() if one.name.startswith("uun_iot s")] == []
 
 
+def test_a_client_that_takes_its_answer_slowly_does_not_keep_a_stop_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_server, "_LONGEST_LINE", 0.3)
+    server = SocketServer(str(tmp_path / "s"), lambda line: "0 " + "y" * 50_000_000)
+    server.start()
+    with CommandClient(server.path) as slow:
+        slow.send(b"x\n")
+        assert slow.socket.recv(1000)
+        stopped = threading.Event()
+
+        def take() -> None:
+            while not stopped.wait(0.05):
+                slow.socket.recv(10_000)
+
+        taking = in_thread(take)
+        began = time.monotonic()
+        server.stop()
+        assert time.monotonic() - began < 5
+        stopped.set()
+        joined(taking)
+
+
 def test_who_stops_it_while_it_answers_does_not_wait_for_itself(tmp_path: Path) -> None:
     def respond(line: str) -> str:
         server.stop()

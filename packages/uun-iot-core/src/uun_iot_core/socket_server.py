@@ -103,6 +103,7 @@ class _Client:
         self.connection = connection
         self._room = room
         self.expendable = True  # its line is not complete, or it has had its answer
+        self.hurried = False  # somebody waits for its end
         self.thread: Optional[threading.Thread] = None
 
     def is_idle(self) -> bool:
@@ -143,9 +144,9 @@ class _Client:
             OSError: the client takes nothing, or is gone.
         """
         left = memoryview(f"{text}\n".encode("utf-8", "backslashreplace"))
-        end = time.monotonic() + _LONGEST_ANSWER
+        began = time.monotonic()
         while left:
-            self._wait_until(end)
+            self._wait_until(began + (_LONGEST_LINE if self.hurried else _LONGEST_ANSWER))
             left = left[self.connection.send(left) :]
         self.connection.shutdown(socket.SHUT_WR)
         self.expendable = True
@@ -362,6 +363,7 @@ class SocketServer:
             one.close()
         with self._room:
             for client in self._clients:
+                client.hurried = True
                 if client.expendable:
                     client.hang_up()
 
