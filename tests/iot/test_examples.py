@@ -130,7 +130,8 @@ class NeverThere(NeverReturns):
 def test_the_demo_fails_and_says_why_where_the_server_stays_away(
     server: Type[Sandbox], wrong: List[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert demo().play(10, tmp_path, server(), patience=1) is False
+    # a quarter of it must be enough for the gateway to begin, whatever else the machine does
+    assert demo().play(20, tmp_path, server(), patience=1) is False
     output = capsys.readouterr().out
     assert re.findall(r"^  not as it must be: (.*)$", output, re.MULTILINE) == wrong
     assert re.search(r"lost 0   still on the device [1-9]", output)
