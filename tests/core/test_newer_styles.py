@@ -630,6 +630,18 @@ def test_update_handlers_get_the_new_configuration_or_nothing(tmp_path: Path) ->
 # -- init ------------------------------------------------------------------------------------------
 
 
+def test_a_gateway_may_be_given_the_registrar_itself(tmp_path: Path) -> None:
+    path, given = write_config(tmp_path, {"gateway": {}}), []
+
+    def init(ev: EventRegister, config: Any, client: Any) -> None:
+        given.append(ev)
+
+    register: Any = EventRegister()
+    with Gateway(path, init, register):
+        pass
+    assert isinstance(given[0], EventRegister)
+
+
 def test_an_init_of_three_required_parameters_gets_the_registrar_first(tmp_path: Path) -> None:
     given: List[Tuple[Any, ...]] = []
 

@@ -22,7 +22,7 @@ from tests.core.helpers import (
     write_config,
 )
 from tests.support.wait import eventually
-from uun_iot_core import Config, Gateway, ManualClock, on
+from uun_iot_core import Config, EvConfUpdate, Gateway, ManualClock, on
 
 TIMERS = {"config": 10}
 
@@ -572,6 +572,29 @@ def test_each_handler_runs_in_a_thread_of_its_own_and_may_run_long(tmp_path: Pat
         assert slow.threads[0] not in (threading.main_thread(), *quick.threads)
         let_go.set()
         slow.wait_for(2)
+
+
+def test_a_handler_in_both_styles_and_one_without_a_hash_are_called(tmp_path: Path) -> None:
+    calls: List[str] = []
+
+    class Callable:
+        __hash__ = None  # type: ignore[assignment]  # as of a class with __eq__ alone
+
+        def __call__(self, new_config: Dict[str, Any]) -> None:
+            calls.append(f"callable {new_config['a']}")
+
+    class Both:
+        def __init__(self) -> None:
+            self.callable = EvConfUpdate.subscribe(Callable())
+
+        @EvConfUpdate.subscribe
+        @on("update")
+        def update(self, *new_config: Any) -> None:
+            calls.append(f"update {len(new_config)}")
+
+    with Updated(tmp_path, {"a": 1}, [Both()]) as updated:
+        updated.ask({**updated.start, "a": 2})
+    assert sorted(calls) == ["callable 2", "update 0", "update 1"]
 
 
 def test_updates_during_a_running_handler_become_one_further_call(

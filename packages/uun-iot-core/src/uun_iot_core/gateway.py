@@ -14,6 +14,7 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, T
 from .clock import SYSTEM_CLOCK, Clock
 from .events.attach import attach_handlers
 from .events.base import Event, current_event, parts_of
+from .events.decorators import EventRegister
 from .exceptions import ConfigError
 from .logs import get_logger
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
@@ -62,8 +63,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             event sources with their handlers, see `attach_handlers`. The library's own modules
             are then added by the application: `uun_iot.modules.init_library_module_events`.
         clock: what timers read the time from.
-        client: makes the client of the uuApp from the configuration; without it
-            ``uuapp_client`` is None.
+        client: makes the client of the uuApp from the configuration; by default there is none.
         library_modules: makes the library's own modules, given the configuration and the
             client.
 
@@ -95,6 +95,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         client: Optional[Callable[[Dict[str, Any]], Client]] = None,
         library_modules: Optional[Callable[[Dict[str, Any], Any], Iterable[Any]]] = None,
     ) -> None:
+        if isinstance(event_init, EventRegister):  # as applications of 0.11 may give it
+            event_init = None
         if module_init is not None and event_init is not None:
             raise ValueError("give a gateway either module_init or event_init, not both")
         self.runev = WakefulEvent()

@@ -29,8 +29,8 @@ class EvConfUpdate(ThreadedEvent):
     def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(config)
         self._lock = threading.Lock()
-        self._running: Set[Handler] = set()
-        self._again: Set[Handler] = set()
+        self._running: Set[int] = set()  # of registrations: a callable may have no hash
+        self._again: Set[int] = set()
         self._cancelled = False
         self._owed: Optional[Callable[[], None]] = None  # what comes after a call that is owed
 
@@ -71,8 +71,8 @@ class EvConfUpdate(ThreadedEvent):
             for handler, info in sorted(self._handlers, key=_rank):
                 if _rank((handler, info)) == 0:
                     call_handler(handler, info, *self._arguments(info))
-                elif handler in self._running:
-                    self._again.add(handler)
+                elif id(info) in self._running:
+                    self._again.add(id(info))
                 else:
                     self._call(handler, info, after)
 
@@ -80,19 +80,19 @@ class EvConfUpdate(ThreadedEvent):
         def ended() -> None:
             after()
             with self._lock:
-                self._running.discard(handler)
-                again = handler in self._again
-                self._again.discard(handler)
+                self._running.discard(id(info))
+                again = id(info) in self._again
+                self._again.discard(id(info))
                 if again and self._cancelled:
                     self._owed = after
                 elif again:
                     self._call(handler, info, after)
 
-        self._running.add(handler)
+        self._running.add(id(info))
         try:
             self.spawn(handler, info, *self._arguments(info), after=ended)
         except BaseException:  # no thread to be had
-            self._running.discard(handler)
+            self._running.discard(id(info))
             raise
 
     def _arguments(self, info: HandlerInfo) -> List[Any]:
