@@ -87,7 +87,7 @@ print((switches[1] - switches[0]) / 300)
         assert 1 <= float(child.lines[0]) < 2.5  # over 3 where another is called up each time
 
 
-@pytest.mark.parametrize("others", [0, 3])
+@pytest.mark.parametrize("others", [0, 3, 40])
 def test_a_call_that_was_always_short_and_blocks_holds_up_no_other(others: int) -> None:
     suspects = [LaterBlocking() for _ in range(1 + others)]
     steady = Counting()

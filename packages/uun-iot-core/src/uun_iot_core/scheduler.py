@@ -67,6 +67,7 @@ class Scheduler:
         self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
+        self._returning: Set[Slot] = set()  # of them, those that are done but for the lock
         self._look_at = inf  # when the earliest call that runs may be one to warn of
         self._leader: Optional[int] = None  # identity of that thread
         self._bell = threading.Lock()  # what the leader sleeps on: half of a Condition's cost
@@ -112,9 +113,7 @@ class Scheduler:
             raise RuntimeError(f"{series.name}: no thread can be started for its timer")
 
     def rearm(self, series: Series, period: float, shift: float = 0.0) -> None:
-        """Give a series another period, from now on; its next call is one period away.
-
-        The caller holds the lock.
+        """Give a series another period; its next call is one away. The caller holds the lock.
 
         Args:
             series: which.
@@ -191,7 +190,9 @@ class Scheduler:
             except BaseException:  # a broken log handler of the application must not either
                 pass
         finally:
+            self._returning.add(slot)
             self.lock.acquire()
+            self._returning.discard(slot)
             now = self._now()
             self._running.discard(slot)
             if slot.record.end(now, series.period, failure):
@@ -233,6 +234,7 @@ class Scheduler:
         """Log with the lock released, since the application's log may be slow."""
         if not any(warnings):
             return
+        self._call_up()  # where it was left to this thread to see that nobody leads
         self.lock.release()
         try:
             for warning in filter(None, warnings):
@@ -270,6 +272,8 @@ class Scheduler:
         if self._idle:
             self._waking = True
             self._standby.notify()
+            return True
+        if self._returning:  # in a rush: the first of them will see that nobody leads
             return True
         try:
             thread = threading.Thread(target=self._work, name="uun_iot idle")
