@@ -168,6 +168,22 @@ def test_restarts_are_counted_until_a_heartbeat_arrives(
         assert device.beats()[-1]["restarts"] == 1
 
 
+def test_what_is_kept_is_told_also_where_an_update_asks_for_it_later(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
+) -> None:
+    device = Device(uuapp, gateway, clock, extended=False)
+    kept = tmp_path / "gateway" / "config.json.counters"
+    kept.write_text(json.dumps({**ZERO, "sent": 1000}))
+    with device.gateway:
+        clock.advance(60)
+        assert not any(device.beats())
+        config = device.gateway._config
+        config._take({**config.config["gateway"], "heartbeat": {"extended": True}})
+        clock.advance(60)
+        assert device.beats()[-1]["sent"] > 1000
+    assert json.loads(kept.read_text())["sent"] < 1000
+
+
 def test_a_roll_back_is_told_once(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -51,6 +51,9 @@ class Counters:
             return self._pending()
 
     def _pending(self) -> Dict[str, int]:
+        if not self._loaded:  # at the start, or where an update asks for counters later
+            self._loaded = True
+            self._carried.update(self._load())
         live = {**self._read(), "restarts": self._restarts}
         for name in NAMES:
             count, last = live.get(name, 0), self._last[name]
@@ -80,9 +83,6 @@ class Counters:
         with self._lock:
             if self._loaded or os.path.exists(self._path):
                 self._restarts += 1
-            if not self._loaded:
-                self._loaded = True
-                self._carried.update(self._load())
             self._save()
 
     def stopped(self) -> None:
