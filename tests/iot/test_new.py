@@ -237,6 +237,7 @@ def test_dev_says_what_its_end_waits_for_and_how_to_end_it_at_once(tmp_path: Pat
         (["--script", "nothing.toml"], "{}", 2, "nothing.toml"),
         (["--console-port", "99999999"], "{}", 2, "--console-port: expected 0 to 65535"),
         (["--directory", "config.json"], "{}", 1, "config.json: cannot be made"),
+        (["--directory", "."], "{}", 2, "--directory: . is the folder of config.json, which would"),
     ],
 )
 def test_dev_says_what_it_cannot_do(
@@ -250,6 +251,7 @@ def test_dev_says_what_it_cannot_do(
     done = run("dev", *arguments, cwd=folder)
     assert (done.returncode, done.stderr.count("\n")) == (status, 1), done.stderr
     assert done.stderr.startswith("uun-iot dev: ") and said in done.stderr
+    assert config is None or (folder / "config.json").read_text() == config
 
 
 def test_dev_without_the_extra_says_how_to_install_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ..values import shown
-from .arguments import path
+from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .text import fitted
 
@@ -58,7 +58,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         "-c",
         "--config",
         metavar="FILE",
-        type=path,
+        type=path_argument,
         default="config.json",
         help="the configuration; config.json by default",
     )

@@ -13,6 +13,7 @@ from typing import Any, Iterator, List, Tuple
 
 from ..values import shown
 from .application import add_events
+from .arguments import path as path_argument
 from .errors import Misused
 from .text import one_line, say
 
@@ -38,7 +39,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     parser.epilog = _EPILOG
     parser.add_argument(
-        "config", metavar="FILE", nargs="?", default="config.json", help="config.json by default"
+        "config",
+        metavar="FILE",
+        type=path_argument,
+        nargs="?",
+        default="config.json",
+        help="config.json by default",
     )
     parser.add_argument(
         "--app",

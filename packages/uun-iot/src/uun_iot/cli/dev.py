@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
 
 from .application import add_application, add_config, application_of, arguments_of, building, load
+from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .logs import add_log, configure
 from .patience import telling_what_is_awaited
@@ -45,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--directory",
         metavar="DIR",
+        type=path_argument,
         default=".uun-iot",
         help="where the files of this command are kept; .uun-iot by default",
     )
@@ -56,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of the web console; any free one by default",
     )
     parser.add_argument("--no-console", action="store_true", help="leave the web console out")
-    parser.add_argument("--script", metavar="FILE", help="a timeline of faults (TOML) to play")
+    parser.add_argument(
+        "--script", type=path_argument, metavar="FILE", help="a timeline of faults (TOML) to play"
+    )
 
 
 def main(options: argparse.Namespace) -> int:
@@ -74,6 +78,11 @@ def main(options: argparse.Namespace) -> int:
     script = _script(options.script)
     directory = Path(options.directory)
     _make(directory)
+    if (directory / "config.json").resolve() == Path(options.config).resolve():
+        raise Misused(
+            f"--directory: {directory} is the folder of {options.config}, which would be written "
+            "over; give another one"
+        )
 
     from uun_iot import Gateway
     from uun_iot.sandboxed import sandboxed

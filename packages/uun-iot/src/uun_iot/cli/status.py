@@ -13,6 +13,7 @@ import time
 from datetime import datetime, timezone
 from typing import Any, Dict, List, Optional
 
+from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .text import one_line, say, size, table
 
@@ -39,7 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="config.json",
         help="the gateway's configuration; config.json by default",
     )
-    parser.add_argument("--socket", metavar="PATH", help="the socket, instead of a configuration")
+    parser.add_argument(
+        "--socket",
+        type=path_argument,
+        metavar="PATH",
+        help="the socket, instead of a configuration",
+    )
     parser.add_argument("--json", action="store_true", help="print the JSON object as it came")
     parser.add_argument(
         "--watch",

@@ -15,6 +15,7 @@ import os
 import sys
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
+from .arguments import path as path_argument
 from .errors import Failed
 from .text import one_line, say, size, table
 
@@ -47,13 +48,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="print a table with a column for each key, instead of JSON",
     )
-    export.add_argument("-o", "--output", metavar="FILE", help="write to a file that is not there")
+    export.add_argument(
+        "-o",
+        "--output",
+        type=path_argument,
+        metavar="FILE",
+        help="write to a file that is not there",
+    )
     requeue = what.add_parser(
         "requeue",
         help="put the dead letters back into the storage, in front, to be sent again",
     )
     for each in (show, export, requeue):
-        each.add_argument("file", metavar="FILE", help="the backup file, as configured")
+        each.add_argument(
+            "file", type=path_argument, metavar="FILE", help="the backup file, as configured"
+        )
 
 
 def main(options: argparse.Namespace) -> int:
