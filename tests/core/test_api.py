@@ -211,7 +211,8 @@ for name in set(sys.modules) - before:
 assert threading.active_count() == 1, threading.enumerate()
 assert signals == {one: signal.getsignal(one) for one in signal.valid_signals()}
 assert not logging.getLogger().handlers and not logging.getLogger("uun_iot").handlers
-for name in ("requests", "urllib.request", "http.client", "ssl", "asyncio", "multiprocessing"):
+heavy = ["requests", "urllib.request", "http.client", "ssl", "asyncio", "multiprocessing"]
+for name in [*heavy, "hashlib"]:
     assert name not in set(sys.modules) - before, name
 print("fine")
 """

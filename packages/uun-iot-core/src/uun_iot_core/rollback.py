@@ -17,7 +17,6 @@ never rolled back.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import sys
@@ -48,6 +47,8 @@ _NO_PLACE = (errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 def _digest(content: Union[str, bytes]) -> str:
+    import hashlib  # here, since it is 4 MB of a process that may never take an update
+
     return hashlib.sha256(content.encode() if isinstance(content, str) else content).hexdigest()
 
 
