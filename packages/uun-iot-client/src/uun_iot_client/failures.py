@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["ended", "failure", "network_errors"]
 
-_CERT_NOT_YET_VALID, _CERT_EXPIRED = 9, 10  # X509_V_ERR_* of OpenSSL
+# X509_V_ERR_* of OpenSSL
+_CERT_NOT_YET_VALID, _CERT_EXPIRED = 9, 10
+_CERT_OF_NOBODY_KNOWN = {18, 19, 20, 21}
 
 
 @lru_cache(maxsize=None)
@@ -113,7 +115,10 @@ def _reason(exc: BaseException) -> str:
             )
         if root.verify_code == _CERT_EXPIRED:
             return f"the server's certificate has expired by this device's date {now}"
-        return f"the server's certificate is not accepted: {root.verify_message}"
+        said = f"the server's certificate is not accepted: {root.verify_message}"
+        if root.verify_code in _CERT_OF_NOBODY_KNOWN:
+            said += "; if the authority is your own, name its file in REQUESTS_CA_BUNDLE"
+        return said
     if isinstance(root, OSError):
         return str(root) or type(root).__name__
     return type(root).__name__  # parsers of HTTP quote what they read

@@ -42,6 +42,7 @@ def uuapp(
 @pytest.fixture
 def gateway(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Gateways]:
     """A function that builds and starts a gateway; see `uun_iot.testing.Gateways`."""
+    __tracebackhide__ = True  # what fails in it is shown at the line of the handler
     from uun_iot.testing import gateways_for
 
     yield from gateways_for(request, tmp_path)
