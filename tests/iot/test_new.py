@@ -32,17 +32,23 @@ def files(folder: Path) -> Dict[str, str]:
 # -- new ------------------------------------------------------------------------------------------
 
 
+def slow(*names: str) -> Any:
+    return pytest.param(*names, marks=pytest.mark.slow)
+
+
 @pytest.mark.parametrize(
     "name, module, class_name, module_id",
     [
         ("weather", "weather", "Weather", "weather"),
-        ("roof-pump2", "roof_pump2", "RoofPump2", "roofPump2"),
-        ("roof_pump", "roof_pump", "RoofPump", "roofPump"),
+        slow("roof-pump2", "roof_pump2", "RoofPump2", "roofPump2"),
+        slow("roof_pump", "roof_pump", "RoofPump", "roofPump"),
         # named as the fixtures of its tests
         ("gateway", "gateway", "Gateway", "gateway"),
-        ("clock", "clock", "Clock", "clock"),
-        ("uuapp", "uuapp", "Uuapp", "uuapp"),
-        ("assert-nothing-lost", "assert_nothing_lost", "AssertNothingLost", "assertNothingLost"),
+        slow("clock", "clock", "Clock", "clock"),
+        slow("uuapp", "uuapp", "Uuapp", "uuapp"),
+        slow(
+            "assert-nothing-lost", "assert_nothing_lost", "AssertNothingLost", "assertNothingLost"
+        ),
     ],
 )
 def test_a_new_project_passes_its_own_tests_and_check(
@@ -76,6 +82,7 @@ def test_a_new_project_passes_its_own_tests_and_check(
     assert json.loads((folder / "backup" / f"{module_id}.json").read_text())[0]["temperature"]
 
 
+@pytest.mark.slow
 def test_the_test_of_a_new_project_fails_where_entries_get_lost(tmp_path: Path) -> None:
     run("new", "weather", cwd=tmp_path)
     module = tmp_path / "weather" / "weather.py"

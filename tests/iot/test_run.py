@@ -263,6 +263,7 @@ def systemd_starves(systemd: Systemd, silence: float) -> float:
 # -- the command itself ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_help_names_each_command_and_each_has_a_help_of_its_own(tmp_path: Path) -> None:
     done = run("--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")

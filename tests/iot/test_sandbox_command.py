@@ -81,6 +81,7 @@ def test_it_runs_until_it_is_told_to_end(
     assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
 
 
+@pytest.mark.slow
 def test_a_second_run_keeps_configuration_and_what_the_user_has_added(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
