@@ -26,6 +26,7 @@ from uun_iot import (
     UuCmdSession,
     on,
 )
+from uun_iot.events import registered_event_submodule
 from uun_iot.exceptions import ConfigError
 from uun_iot.testing import Delivery, Gateways
 
@@ -76,6 +77,33 @@ def weather_of(gateway: Gateway) -> Weather:
     module = gateway._modules["weather"]
     assert isinstance(module, Weather)
     return module
+
+
+class Board(Module):
+    """A submodule with a storage of its own."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+        self.shared = registered_event_submodule(Module({}, storage=self._storage))
+
+
+class Station(Module):
+    """A module that stores nothing itself."""
+
+    def __init__(self, board: Board) -> None:
+        super().__init__({}, storage=False)
+        self.board = registered_event_submodule(board)
+
+
+def test_what_submodules_store_counts_once(uuapp: Sandbox, gateway: Gateways) -> None:
+    board = Board()
+    gateway(Station(board))
+    board._storage.append({"id": "b-1"})
+    delivery = gateway.assert_nothing_lost()
+    assert (delivery.stored, delivery.waiting) == (1, 1)
+    board._storage.empty()
+    with pytest.raises(AssertionError, match="1 of 1 entries are lost"):
+        gateway.assert_nothing_lost()
 
 
 # -- clock ----------------------------------------------------------------------------------------

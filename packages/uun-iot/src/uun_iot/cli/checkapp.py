@@ -54,10 +54,7 @@ def application_problems(
         whole = config.get("gateway", {})
         found = gateway._misfits(whole)
         idle = gateway._modules.idle_storages(whole)  # of which its own start warns, too
-        for module in gateway._modules.values():
-            close = getattr(module, "_gateway_stopped", None)
-            if close is not None:
-                close()
+        gateway._modules.tell("_gateway_stopped")
         return found, listener.said + idle
 
 

@@ -45,14 +45,14 @@ class Ledger:
         #: the storage in use, by module and backup file
         self._storages: Dict[Tuple[str, Optional[str]], Storage] = {}
 
-    def watch(self, module_id: str, storage: Storage) -> None:
+    def watch(self, owner: str, storage: Storage) -> None:
         """Note what a storage holds and will take.
 
         Args:
-            module_id: whose it is.
+            owner: the module or submodule whose it is.
             storage: of a gateway that is built and not started.
         """
-        key = module_id, storage.backup_path
+        key = owner, storage.backup_path
         if storage.backup_path is None or key not in self._storages:
             self._taken += storage.data  # else it is what the one before has left
         self._storages[key] = storage

@@ -73,10 +73,10 @@ class Gateways:
         path.write_text(json.dumps(self._turned(config)), encoding="utf-8")
         gateway = Gateway(str(path), _init_of(modules), clock=self._clock)
         self._made.append(gateway)
-        for module_id, module in gateway._modules.items():
-            storage = getattr(module, "_storage", None)
-            if isinstance(storage, Storage):
-                self._ledger.watch(module_id, storage)
+        parts = [(name, getattr(part, "_storage", None)) for name, part in gateway._modules.parts()]
+        storages = {id(one): (name, one) for name, one in parts if isinstance(one, Storage)}
+        for name, storage in storages.values():  # one may be shared
+            self._ledger.watch(name, storage)
         if start:
             gateway.start()
         return gateway
