@@ -217,6 +217,32 @@ def test_the_last_accepted_reply_again_is_no_update_whatever_handlers_have_chang
     assert listener.updates == 2
 
 
+def test_nor_is_it_one_after_a_restart_unless_somebody_has_edited_the_file(
+    updated: Updated, listener: Listener
+) -> None:
+    listener.action = lambda: updated.live.update(place="moved by hand")
+    updated.ask(reply(place="cellar"))
+    listener.wait_for(1)
+    updated.gateway.stop()
+    assert updated.saved["place"] == "moved by hand"
+
+    def restarted() -> Gateway:
+        init, client = (lambda config, client: listener), (lambda config: updated.uuapp)
+        return Gateway(str(updated.path), init, clock=updated.clock, client=client)
+
+    for _ in range(2):
+        with restarted() as gateway:
+            gateway._config.on_tick()
+        assert updated.saved["place"] == "moved by hand"
+    assert listener.updates == 1
+
+    updated.path.write_text(updated.path.read_text().replace("moved by hand", "edited"))
+    with restarted() as gateway:
+        gateway._config.on_tick()
+    assert updated.saved["place"] == "cellar"
+    assert listener.updates == 2
+
+
 def test_the_order_of_keys_is_no_update(updated: Updated, listener: Listener) -> None:
     updated.ask(reply(a={"x": 1, "y": 2}))
     listener.wait_for(1)

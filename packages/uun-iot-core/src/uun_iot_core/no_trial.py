@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Optional
+
 __all__ = ["NoTrial"]
 
 
@@ -22,6 +24,10 @@ class NoTrial:
     def failed(self) -> None:
         """Note that the gateway could not be made."""
 
+    def was_accepted(self, reply: str) -> bool:
+        """Return whether a reply is the one that the file is of."""
+        return False
+
     def rejects(self, reply: str) -> bool:
         """Return whether a reply led to a roll-back."""
         return False
@@ -32,5 +38,5 @@ class NoTrial:
     def withdraw(self) -> None:
         """Forget an update that could not be put in place."""
 
-    def saved_again(self, text: str) -> None:
+    def saved_again(self, text: str, reply: Optional[str]) -> None:
         """Note that the configuration was changed again."""

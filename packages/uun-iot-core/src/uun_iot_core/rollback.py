@@ -6,7 +6,8 @@ Two files stand beside the configuration, both for their owner alone:
     the configuration before the update, a plain copy to go back to
 ``config.json.update``
     what is known of the update: which content of the file is on trial and which reply it came
-    from, with which of them a process has ended without a clean stop, which are not taken again
+    from, with which of them a process has ended without a clean stop, which are not taken again;
+    and which reply the file is of that an update handler has changed
 
 They are written before the configuration is replaced, and the trial counts only while the
 configuration has the very content that is on trial. So a power cut between any two steps
@@ -89,6 +90,15 @@ class Trial:
         """Return whether a reply, as canonical JSON, is one that led to a roll-back."""
         rejected = self.rejected
         return bool(rejected) and _digest(reply) in rejected
+
+    def was_accepted(self, reply: str) -> bool:
+        """Return whether a reply is the one that the file is of, though handlers changed it."""
+        accepted = self._known.get("accepted")
+        return (
+            isinstance(accepted, dict)
+            and accepted.get("config") == self._present()
+            and accepted.get("reply") == _digest(reply)
+        )
 
     # -- the life of a process ------------------------------------------------------------------
 
@@ -289,17 +299,21 @@ class Trial:
                 remove(self._good)
                 write_quietly(self._state, self._known)
 
-    def saved_again(self, text: str) -> None:
-        """Note that an update handler changed the configuration on trial, before it is saved.
+    def saved_again(self, text: str, reply: Optional[str]) -> None:
+        """Note that an update handler changed the configuration, before it is saved.
 
         Args:
             text: the new content of the file.
+            reply: the last that was accepted, as canonical JSON.
         """
         with self._lock:
+            config = _digest(text)
             if self._trial:
                 replies = self._trial["configs"]
-                replies[_digest(text)] = list(replies.values())[-1]
-                write_quietly(self._state, self._known)
+                replies[config] = list(replies.values())[-1]
+            if reply is not None:
+                self._known["accepted"] = {"config": config, "reply": _digest(reply)}
+            write_quietly(self._state, self._known)
 
     def _content(self, before: str) -> Union[str, bytes]:
         """Return the file as it is, or what was in memory where it is gone or was edited."""

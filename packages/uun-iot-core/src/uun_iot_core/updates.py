@@ -168,6 +168,9 @@ class Config(IModule):
         text = canonical(reply)
         if text in (self._accepted, self._refused) or not reply:
             return
+        if self._accepted is None and self.trial.was_accepted(text):  # by an earlier process
+            self._accepted = text
+            return
         if self.trial.rejects(text):
             self._refused = text
             logger.warning(
@@ -249,6 +252,7 @@ class Config(IModule):
             self._saved = canonical(json.loads(text))
             gateway.update((key, new[key]) for key in changed)
             self.updated = self.g._clock.time()
+            self._accepted = reply
             if "moduleTimers" in changed:
                 self.g._rearm_timers()
         for key in ("moduleBackupStorage", "socket"):
@@ -274,7 +278,7 @@ class Config(IModule):
                     )
                     return
                 whole = pretty(self.config)
-                self.trial.saved_again(whole)
+                self.trial.saved_again(whole, self._accepted)
                 atomic_write(self._path, whole, FILE_MODE)
                 self._saved = text
             except (TypeError, ValueError, RuntimeError) as exc:
