@@ -113,7 +113,7 @@ def test_files_set_aside_are_never_overwritten(path: Path) -> None:
 def test_a_directory_is_refused_and_stays_where_it_is(path: Path) -> None:
     path.mkdir()
     (path / "of-another.json").write_text("[1]")
-    with pytest.raises(StorageError, match="it is a directory; configure the path of a file"):
+    with pytest.raises(StorageError, match="it is a directory; give the path of a file"):
         Storage("s", str(path))
     assert (path / "of-another.json").read_text() == "[1]"
 

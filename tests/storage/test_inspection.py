@@ -82,8 +82,22 @@ def test_it_tells_what_is_damaged_or_was_set_aside(path: Path) -> None:
 
 
 def test_what_cannot_be_opened_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="it is a directory"):
         look_into(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["s.json", "s.json.journal", "s.json.dead"])
+def test_a_pipe_or_a_device_is_an_error_and_not_read_for_ever(path: Path, name: str) -> None:
+    path.write_text("[]")
+    special = path.with_name(name)
+    special.unlink(missing_ok=True)
+    os.mkfifo(special)
+    with pytest.raises(StorageError, match=f"{name}: it is a device, a pipe or a socket"):
+        look_into(str(path))
+    special.unlink()
+    special.symlink_to("/dev/zero")
+    with pytest.raises(StorageError, match=r": it is a device, a pipe or a socket; give"):
+        look_into(str(path))
 
 
 operation = st.one_of(

@@ -16,7 +16,7 @@ from uun_iot_core.files import atomic_write, sync_directory
 
 from .errors import StorageError, reason_of
 from .lines import JournalText, parse_journal, replay, salvage
-from .recovery import stat_of
+from .recovery import refuse_special, stat_of
 from .snapshot import Snapshot, parse_snapshot
 from .storage import Storage
 
@@ -126,6 +126,7 @@ def _stat(path: str) -> Optional[Tuple[int, ...]]:
 
 
 def _read(path: str) -> Optional[bytes]:
+    refuse_special(path)
     try:
         with open(path, "rb") as file:
             return file.read()

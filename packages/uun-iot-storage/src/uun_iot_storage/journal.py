@@ -16,7 +16,6 @@ from __future__ import annotations
 import errno
 import logging
 import os
-import stat
 from typing import Any, List, Optional, Sequence, Union
 
 from uun_iot_core.files import make_directories
@@ -25,7 +24,7 @@ from uun_iot_core.logs import get_logger
 from .errors import StorageError, reason_of, remedy_for
 from .journalfile import JournalFile
 from .lock import OpenFile
-from .recovery import Found, Token, read_backup
+from .recovery import Found, Token, read_backup, refuse_special
 from .setaside import make_durable, set_aside, sync_ancestors
 from .snapshotfile import SnapshotFile
 from .unsaved import Unsaved
@@ -124,23 +123,12 @@ class Journal:
         Raises:
             StorageError: another process has the file, or it is no regular file.
         """
-        self._refuse_special()
+        refuse_special(self.path)
         with OpenFile.enter(self.path) as file:
             entries = self._load(file)
             self._file = file
             file.known_to |= self._me_alone
         return entries
-
-    def _refuse_special(self) -> None:
-        try:
-            mode = os.stat(self.path).st_mode
-        except OSError:
-            return  # missing or out of reach: loading sees to that
-        if not stat.S_ISREG(mode):
-            # neither to be read (a pipe would block for ever) nor moved: it may be /dev/null, or
-            # the directory in which others have their files
-            what = "a directory" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
-            raise StorageError(self.path, f"it is {what}", "configure the path of a file")
 
     def _load(self, file: OpenFile) -> List[Any]:
         obstacle: Optional[OSError]

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
+import stat
 from dataclasses import dataclass, field
 from typing import Any, List, Optional, Tuple
 
 from uun_iot_core.logs import get_logger
 
-from .errors import reason_of
+from .errors import StorageError, reason_of
 from .lines import JournalText, parse_journal, replay, salvage
 from .snapshot import Snapshot, parse_snapshot
 
-__all__ = ["Found", "Token", "read_backup", "stat_of"]
+__all__ = ["Found", "Token", "read_backup", "refuse_special", "stat_of"]
 
 logger = get_logger(__name__)
 
@@ -27,6 +28,24 @@ Stat = Tuple[int, int, int, int]
 def stat_of(found: os.stat_result) -> Stat:
     """Return what changes when a file is replaced or written."""
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def refuse_special(path: str) -> None:
+    """Refuse what is there and no file.
+
+    It is neither to be read (a pipe would block for ever) nor moved: it may be ``/dev/null``, or
+    the directory in which others have their files.
+
+    Raises:
+        StorageError: it is a directory or the like.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # missing or out of reach: reading sees to that
+    if not stat.S_ISREG(mode):
+        what = "a directory" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+        raise StorageError(path, f"it is {what}", "give the path of a file")
 
 
 @dataclass
