@@ -106,6 +106,16 @@ def test_what_submodules_store_counts_once(uuapp: Sandbox, gateway: Gateways) ->
         gateway.assert_nothing_lost()
 
 
+def test_two_gateways_at_once_have_a_configuration_each(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock
+) -> None:
+    one = gateway(None, {"moduleTimers": {"config": 10}, "name": "one"})
+    two = gateway(None, {"moduleTimers": {}, "name": "two"})
+    assert one._config._path != two._config._path
+    two.stop()
+    assert gateway(None, {"name": "two again"})._config._path == two._config._path
+
+
 # -- clock ----------------------------------------------------------------------------------------
 
 

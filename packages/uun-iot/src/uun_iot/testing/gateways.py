@@ -69,7 +69,8 @@ class Gateways:
             ConfigError, ModuleError: see `uun_iot.Gateway`.
         """
         self._directory.mkdir(parents=True, exist_ok=True)
-        path = self._directory / "config.json"
+        beside = sum(not one.stopev.is_set() for one in self._made)  # each has its own file
+        path = self._directory / (f"config-{beside + 1}.json" if beside else "config.json")
         path.write_text(json.dumps(self._turned(config)), encoding="utf-8")
         gateway = Gateway(str(path), _init_of(modules), clock=self._clock)
         self._made.append(gateway)
