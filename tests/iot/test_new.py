@@ -119,6 +119,8 @@ def test_the_test_of_a_new_project_fails_where_entries_get_lost(tmp_path: Path) 
         ("sys", "there is a module sys already"),
         ("heartbeat", "a module with the id heartbeat already"),
         ("config", "a module with the id config already"),
+        ("watchdog", "gateway.watchdog is a setting"),
+        ("timer-spread", "gateway.timerSpread is a setting"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, said: str) -> None:

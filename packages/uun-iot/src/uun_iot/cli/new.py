@@ -22,6 +22,9 @@ __all__ = ["add_arguments", "main"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*")
 _TEMPLATES = Path(__file__).parent / "scaffold"
+#: keys of ``gateway`` that mean something, so that no module can have its own part there
+_SETTINGS = {"moduleBackupStorage", "moduleTimers", "nondecrementalUpdate", "socket"}
+_SETTINGS |= {"timerSpread", "watchdog"}
 #: longest name: of a file that begins with it
 _LONGEST = 60
 
@@ -82,6 +85,8 @@ def _check(name: str) -> None:
         raise Misused(
             f"each gateway has a module with the id {module_id} already; choose another name"
         )
+    if module_id in _SETTINGS:
+        raise Misused(f"gateway.{module_id} is a setting of each gateway; choose another name")
 
 
 def _library_ids() -> Set[str]:
