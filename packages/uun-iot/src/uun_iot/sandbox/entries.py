@@ -86,7 +86,7 @@ class _Numbers:
 
     @property
     def missing(self) -> int:
-        return self._ends[-1] - self._begins[0] + 1 - self.count
+        return self._ends[-1] - self._begins[0] + 1 - self.count if self.count else 0
 
 
 class Ledger:
@@ -99,8 +99,10 @@ class Ledger:
     def __init__(self) -> None:
         self._series: Dict[Tuple[str, str], _Numbers] = {}
         self._names: Set[Tuple[str, str]] = set()
-        self._unnumbered = 0
+        # as sums, since UUIDs make a series each, and `counts` is asked a few times in a second
+        self._delivered = 0
         self._duplicated = 0
+        self._missing = 0
 
     def add(self, command: str, ids: Iterable[Any]) -> None:
         """Take in delivered entries.
@@ -115,17 +117,14 @@ class Ledger:
                 new = (command, str(one)) not in self._names
                 if new and len(self._names) < _MOST_NAMES:
                     self._names.add((command, str(one)))
-                self._unnumbered += new
             else:
                 series = self._series.setdefault((command, match.group(1)), _Numbers())
+                before = series.missing
                 new = series.add(int(match.group(2)))
+                self._missing += series.missing - before
+            self._delivered += new
             self._duplicated += not new
 
     def counts(self) -> Counts:
         """Return the counts so far."""
-        numbers = self._series.values()
-        return Counts(
-            delivered=sum(one.count for one in numbers) + self._unnumbered,
-            duplicated=self._duplicated,
-            missing=sum(one.missing for one in numbers),
-        )
+        return Counts(self._delivered, self._duplicated, self._missing)

@@ -96,6 +96,15 @@ class Tokens:
         with self._lock:
             return list(self._given_out)
 
+    def latest(self, count: int) -> List[str]:
+        """Return the latest of `given_out`.
+
+        Args:
+            count: how many at most.
+        """
+        with self._lock:
+            return self._given_out[-count:]
+
     def issue(self, subject: str, audience: str) -> Grant:
         """Make a new token.
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any, Dict, List, Tuple
 
-from uun_iot_client.redact import HIDDEN, Redactor
-
+from .excerpt import Excerpts
 from .figures import Point, SeriesKey
-from .multipart import UploadedFile
 from .overview import Overview
 from .records import Request
 from .server import Sandbox
@@ -17,12 +14,13 @@ from .switches import SWITCHES
 
 __all__ = ["View"]
 
-_SECRET = re.compile(r"(?i)access_?code|password|secret|token|api_?key|authorization|cookie")
 #: characters of a body that are sent with the list; the whole is asked for
 _SHOWN = 600
 #: of a body that is asked for
 _MOST = 200_000
-_TOKENS = 100
+#: of a heartbeat, which is told again at each change, and of a header
+_HEARTBEAT = 2000
+_HEADER = 200
 
 
 class View:
@@ -36,9 +34,7 @@ class View:
     def __init__(self, sandbox: Sandbox, overview: Overview) -> None:
         self._sandbox = sandbox
         self._overview = overview
-        self._redact = Redactor()
-        for gateway in sandbox.uuapp.identity.gateways:
-            self._redact.learn(*gateway.secrets)
+        self._excerpts = Excerpts(sandbox)
 
     def state(self) -> Dict[str, Any]:
         """Return all that is not a list of what arrived."""
@@ -52,7 +48,7 @@ class View:
             "faults": self._faults(),
             "script": self._script(),
             "configuration": self.configuration(),
-            "gateways": [self._clean(one) for one in self._overview.gateways],
+            "gateways": [self._gateway(one) for one in self._overview.gateways],
             "spans": self._overview.spans,
             "counts": {
                 **counts._asdict(),
@@ -73,7 +69,7 @@ class View:
         """Return a request with its whole body and its headers."""
         return {
             **self._request(request, _MOST),
-            "headers": self._clean(dict(request.headers)),
+            "headers": self._excerpts.of(dict(request.headers), _MOST).value,
             "requestId": request.request_id,
             "connection": request.connection,
         }
@@ -84,19 +80,30 @@ class View:
             {
                 "gateway": gateway,
                 "command": command,
-                "name": self._redact(name),
+                "name": self._excerpts.text(name),
                 "points": [[point.time, point.value] for point in points],
             }
             for (gateway, command, name), points in series
         ]
 
+    def _gateway(self, seen: Dict[str, Any]) -> Dict[str, Any]:
+        heartbeat, agent = seen["heartbeat"], seen["agent"]
+        return {
+            **seen,
+            "heartbeat": heartbeat and self._excerpts.of(heartbeat, _HEARTBEAT).value,
+            "agent": self._excerpts.of(agent, _HEADER).value,
+        }
+
     def _request(self, request: Request, most: int) -> Dict[str, Any]:
-        body = "" if request.dto_in is None else self._text(request.dto_in)
+        body, cut = "", False
+        if request.dto_in is not None:
+            value, cut = self._excerpts.of(request.dto_in, most)
+            body = json.dumps(value, ensure_ascii=False)
         return {
             "number": request.number,
             "time": request.time,
             "method": request.method,
-            "command": self._redact(request.command or request.path),
+            "command": self._excerpts.text(request.command or request.path),
             "status": request.status,
             "processed": request.processed,
             "answered": request.answered,
@@ -104,31 +111,8 @@ class View:
             "identity": request.identity,
             "address": request.address,
             "body": body[:most],
-            "cut": len(body) > most,
+            "cut": cut or len(body) > most,
         }
-
-    def _text(self, value: Any) -> str:
-        return json.dumps(self._clean(value), ensure_ascii=False)
-
-    def _clean(self, value: Any, key: str = "") -> Any:
-        """Return JSON data in which no secret is seen."""
-        if isinstance(value, str):
-            if _SECRET.search(key) and value:
-                return HIDDEN
-            for token in self._sandbox.tokens.given_out[-_TOKENS:]:
-                value = value.replace(token, HIDDEN)
-            return self._redact(value)
-        if isinstance(value, dict):
-            return {
-                self._clean(str(name)): self._clean(one, str(name)) for name, one in value.items()
-            }
-        if isinstance(value, (list, tuple)):
-            return [self._clean(one, key) for one in value]
-        if isinstance(value, UploadedFile):
-            return {"file": self._clean(value.as_json())}
-        if isinstance(value, float) and (value != value or value in (float("inf"), -float("inf"))):
-            return str(value)  # Python reads such from JSON, browsers do not
-        return value
 
     def _faults(self) -> List[Dict[str, Any]]:
         switched = [one.fault for one in SWITCHES.values()]
