@@ -102,6 +102,22 @@ def test_what_is_short_is_shown_whole(uuapp: Sandbox) -> None:
     assert found.value == {**value, "c": "inf"}
 
 
+def test_of_many_gateways_the_first_have_charts_and_the_others_are_counted(
+    uuapp: Sandbox, console: Console
+) -> None:
+    # one that sends many figures leaves room for the others'
+    uuapp.records.add(arrived("weather/add", {f"figure {n}": n for n in range(700)}, "0"))
+    for number in range(150):
+        uuapp.records.add(arrived("gateway/heartbeat", {"cpuUsage": 1, "ramUsage": 2}, f"{number}"))
+    state = ask(console, "state")
+    assert [one["identity"] for one in state["gateways"]] == [f"{n}" for n in range(100)]
+    assert state["moreGateways"] == 50
+    _, series = console._overview.figures_since(0)
+    of = [gateway for (gateway, _, _), _ in series]
+    assert of.count("0") == 64 and all(of.count(f"{n}") == 2 for n in range(1, 100))
+    assert len(set(of)) == 100
+
+
 def test_counts_are_as_quick_after_many_ids_that_are_no_series() -> None:
     ledger = Ledger()
     ids = [f"{number:x}-{number * 7919 % 10_007:04}" for number in range(100_000)]

@@ -15,6 +15,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 
+from tests.iot.test_console_bounds import arrived
 from tests.support.browser import browser, look_like, need_browser, save, wait
 from tests.support.processes import Child
 from tests.support.sandbox import Sandbox, Script
@@ -241,6 +242,55 @@ def test_a_console_that_is_away_says_so_and_comes_back(
     page.until(lambda: page.text("#pill") == "Console away")
     with console:
         page.until(lambda: page.text("#pill") == "Up", 30)
+    driver.get("about:blank")
+    page.errors()  # of the connection that was lost
+
+
+def test_what_arrives_is_text_whatever_it_says(page: Page, uuapp: Sandbox) -> None:
+    html = "<img src=nothing onerror=\"document.title = 'run'\"></script><b>bold</b>"
+    uuapp.publish({"weather": {"place": html}})
+    for number in range(3):
+        entry = {"teplota á": 1, "teplota é": 100, "a.b": 1, "a-b": 2, "constructor": 5, html: 7}
+        uuapp.records.add(arrived("weather/add", {"id": f"a-{number}", **entry}, html))
+        heartbeat = {"cpuUsage": 1, html: 2, "toString": 3}
+        uuapp.records.add(arrived("gateway/heartbeat", heartbeat, html))
+    uuapp.records.add(arrived(html, {"__proto__": {"text": html}}, html))
+    names = page.until(
+        lambda: (
+            [one.text for one in page.all(".chart .name")]
+            if len(page.all(".chart")) == len(entry) + 1
+            else []
+        )
+    )
+    assert names == ["Processor", *entry]  # a chart for each, under its own name
+    assert [one.text for one in page.all(".group h4")] == ["Heartbeat", "weather/add"]
+    assert page.text(".gateway h3") == html
+    assert page.text(".facts").endswith(f"{html} 2 · toString 3")
+    page.run("document.querySelectorAll('#request-list summary').forEach(one => one.click())")
+    page.until(lambda: len(page.all(".detail pre")) == 7)
+    assert page.text("#request-list .command") == html
+    page.until(lambda: html in json.loads(page.run("return editor.value"))["weather"]["place"])
+    assert page.all("main img, main script, main b:not(.faults b)") == []
+    assert page.run("return document.title") == "Sandbox · uun-iot"
+
+
+def test_the_gateways_of_an_earlier_sandbox_are_gone(
+    driver: webdriver.Chrome, uuapp: Sandbox
+) -> None:
+    page = Page(driver)
+    with Console(uuapp) as console:
+        uuapp.records.add(arrived("gateway/heartbeat", {"cpuUsage": 1}, "before"))
+        look_like(driver)
+        driver.get(console.url)
+        page.until(lambda: [one.text for one in page.all(".gateway h3")] == ["before"])
+        port = console.port
+    with Sandbox() as other, Console(other, port):
+        for number in range(102):
+            other.records.add(arrived("gateway/heartbeat", {"cpuUsage": 1}, f"after {number}"))
+        page.until(lambda: page.text("#pill") == "Up", 30)
+        page.until(lambda: len(page.all(".gateway")) == 100)
+        assert page.text(".gateway h3") == "after 0"
+        assert page.text("#more-gateways").startswith("2 more have called.")
     driver.get("about:blank")
     page.errors()  # of the connection that was lost
 

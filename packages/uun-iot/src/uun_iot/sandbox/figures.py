@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from math import isfinite
 from typing import Any, Deque, Dict, Iterator, List, Mapping, NamedTuple, Tuple
 
@@ -16,9 +16,10 @@ __all__ = ["Figures", "Point"]
 
 #: of a heartbeat; its other numbers are counts, which are shown as such
 _OF_HEARTBEATS = ("cpuUsage", "ramUsage")
-#: points of a series that are kept, and series in all: what is drawn stays readable
+#: points of a series that are kept, series of a gateway and in all: what is drawn stays readable
 _MOST_POINTS = 240
-_MOST_SERIES = 64
+_MOST_OF_GATEWAY = 64
+_MOST_SERIES = 640
 
 
 class Point(NamedTuple):
@@ -45,6 +46,7 @@ class Figures:
     def __init__(self) -> None:
         self._number = 0
         self._series: Dict[SeriesKey, Deque[Point]] = {}
+        self._of_gateway: Counter[str] = Counter()
 
     def add(self, gateway: str, request: Request) -> None:
         """Take in the numbers of a request.
@@ -57,8 +59,10 @@ class Figures:
             key = (gateway, request.command or "", name)
             series = self._series.get(key)
             if series is None:
-                if len(self._series) >= _MOST_SERIES:
+                most = self._of_gateway[gateway] >= _MOST_OF_GATEWAY
+                if most or len(self._series) >= _MOST_SERIES:
                     continue
+                self._of_gateway[gateway] += 1
                 series = self._series[key] = deque(maxlen=_MOST_POINTS)
             self._number += 1
             series.append(Point(self._number, time, value))

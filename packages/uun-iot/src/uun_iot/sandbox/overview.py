@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+from typing import Any, Dict, List, NamedTuple, Optional, Set, Tuple
 
 from .entries import Counts, Ledger, entries_of
 from .figures import Figures, Point, SeriesKey
@@ -73,6 +73,7 @@ class Overview:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._gateways: OrderedDict[str, GatewaySeen] = OrderedDict()
+        self._others: Set[str] = set()  # beyond those that are shown
         self._figures = Figures()
         self._ledger = Ledger()
         self._activity: OrderedDict[int, List[int]] = OrderedDict()
@@ -101,6 +102,9 @@ class Overview:
             seen.add(request)
         elif len(self._gateways) < _MOST_GATEWAYS:
             self._gateways[identity] = GatewaySeen(identity, request)
+        else:
+            self._others.add(identity)
+            return
         self._figures.add(identity, request)
 
     def note_trouble(self, now: float, down: bool, faults: bool) -> None:
@@ -126,6 +130,12 @@ class Overview:
         """The gateways seen, in the order of their first requests, as plain data."""
         with self._lock:
             return [dict(vars(one)) for one in self._gateways.values()]
+
+    @property
+    def more_gateways(self) -> int:
+        """How many other gateways were seen: of those, only the requests are shown."""
+        with self._lock:
+            return len(self._others)
 
     @property
     def spans(self) -> List[Span]:

@@ -49,6 +49,7 @@ class View:
             "script": self._script(),
             "configuration": self.configuration(),
             "gateways": [self._gateway(one) for one in self._overview.gateways],
+            "moreGateways": self._overview.more_gateways,
             "spans": self._overview.spans,
             "counts": {
                 **counts._asdict(),

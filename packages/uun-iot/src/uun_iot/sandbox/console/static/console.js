@@ -199,8 +199,10 @@ function activity(buckets, spans, now, seconds, slices) {
 // -- gateways and figures
 
 const series = new Map(); // gateway -> Map of "command name" -> {command, name, points}
-const TITLES = { cpuUsage: "Processor", ramUsage: "Memory" };
-const UNITS = { cpuUsage: " %", ramUsage: " %" };
+// maps: names that arrive may be those of any object's own, as "constructor"
+const TITLES = new Map([["cpuUsage", "Processor"], ["ramUsage", "Memory"]]);
+const UNITS = new Map([["cpuUsage", " %"], ["ramUsage", " %"]]);
+const articles = new Map(); // gateway -> {node, charts: Map of "command name" -> node}
 
 function takeFigures(all) {
   for (const { gateway, command, name, points } of all) {
@@ -215,19 +217,21 @@ function takeFigures(all) {
 
 function drawGateways() {
   $("no-gateways").hidden = state.gateways.length > 0;
-  const root = $("gateways");
+  const more = state.moreGateways;
+  $("more-gateways").hidden = !more;
+  setText($("more-gateways"), `${number.format(more)} more ${more === 1 ? "has" : "have"} called. The first ${state.gateways.length} are shown; the requests are those of all.`);
   for (const gateway of state.gateways) {
-    const id = `gateway-${gateway.identity}`;
-    let node = document.getElementById(id);
-    if (!node) {
-      node = element("article", { id, class: "gateway", "aria-label": `Gateway ${gateway.identity}` },
+    if (!articles.has(gateway.identity)) {
+      const made = element("article", { id: `gateway-${gateway.identity}`, class: "gateway", "aria-label": `Gateway ${gateway.identity}` },
         element("header", {}, element("h3", {}, gateway.identity), element("p", { class: "beat" })),
         element("p", { class: "facts" }), element("div", { class: "groups" }));
-      root.append(node);
+      articles.set(gateway.identity, { node: made, charts: new Map() });
+      $("gateways").append(made);
     }
+    const { node, charts } = articles.get(gateway.identity);
     drawBeat(node, gateway);
     setText(node.querySelector(".facts"), facts(gateway));
-    drawCharts(node.querySelector(".groups"), series.get(gateway.identity));
+    drawCharts(node.querySelector(".groups"), series.get(gateway.identity), charts);
   }
 }
 
@@ -241,7 +245,7 @@ function facts(gateway) {
   const beat = gateway.heartbeat ?? {};
   const boot = Date.parse(beat.bootTimestamp);
   const counts = Object.entries(beat)
-    .filter(([name, value]) => typeof value === "number" && !(name in TITLES))
+    .filter(([name, value]) => typeof value === "number" && !TITLES.has(name))
     .map(([name, value]) => `${name} ${number.format(value)}`);
   return [
     gateway.address,
@@ -252,22 +256,22 @@ function facts(gateway) {
   ].filter(Boolean).join(" · ");
 }
 
-function drawCharts(root, own) {
+function drawCharts(root, own, charts) {
   if (!own) return;
   for (const [key, one] of own) {
-    const id = `${root.parentNode.id}-${key.replace(/\W+/g, "-")}`;
-    let node = document.getElementById(id);
+    let node = charts.get(key);
     const last = one.points[one.points.length - 1];
     if (!node) {
-      node = element("figure", { id, class: "chart" },
-        element("header", {}, element("span", { class: "name" }, TITLES[one.name] ?? one.name), element("span", { class: "value" })),
+      node = element("figure", { class: "chart" },
+        element("header", {}, element("span", { class: "name" }, TITLES.get(one.name) ?? one.name), element("span", { class: "value" })),
         element("div", { class: "plot" }), element("div", { class: "range" }, element("span"), element("span")));
       node.querySelector(".name").title = one.name;
+      charts.set(key, node);
       group(root, one).append(node);
     } else if (node.drawn === last && node.count === one.points.length) continue;
     node.drawn = last;
     node.count = one.points.length;
-    const unit = UNITS[one.name] ?? "";
+    const unit = UNITS.get(one.name) ?? "";
     setText(node.querySelector(".value"), short(last[1]) + unit);
     node.querySelector(".plot").replaceChildren(sparkline(one.points, unit ? [0, 10] : null));
     const [left, right] = node.querySelectorAll(".range span");
@@ -278,7 +282,7 @@ function drawCharts(root, own) {
 
 // The charts of one command stand together, those of heartbeats first.
 function group(root, { command, name }) {
-  const title = name in TITLES ? "Heartbeat" : command;
+  const title = TITLES.has(name) ? "Heartbeat" : command;
   let made = [...root.children].find((child) => child.dataset.title === title);
   if (!made) {
     made = element("section", { class: "group", "data-title": title, "aria-label": title }, element("h4", {}, title), element("div", { class: "charts" }));
@@ -539,6 +543,9 @@ source.addEventListener("open", () => { // after a break everything is told anew
   requests.splice(0).forEach(({ node }) => node.remove());
   waiting = [];
   series.clear();
+  articles.clear(); // another sandbox may answer there now
+  $("gateways").replaceChildren();
+  state = null;
   buckets = new Map();
 });
 source.addEventListener("error", drawPill);
