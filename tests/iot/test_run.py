@@ -14,7 +14,7 @@ from typing import Any, Dict, Iterator, List
 
 import pytest
 
-from tests.iot.command import TIMERS, UUN_IOT, WEATHER, child, run, ticks
+from tests.iot.command import TIMERS, UUN_IOT, WEATHER, child, refused, run, ticks
 from tests.support.systemd import Systemd
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -278,11 +278,25 @@ def test_help_names_each_command_and_each_has_a_help_of_its_own(tmp_path: Path) 
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["run", "--nothing"], ["storage"]])
-def test_a_wrong_command_line_is_status_2(tmp_path: Path, arguments: List[str]) -> None:
-    done = run(*arguments, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("usage: uun-iot")
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "uun-iot: the following arguments are required: COMMAND; see uun-iot --help"),
+        (["nothing"], "uun-iot: argument COMMAND: invalid choice: 'nothing'"),
+        (
+            ["run", "--nothing"],
+            "uun-iot run: unrecognized arguments: --nothing; see uun-iot --help",
+        ),
+        (["run", "--log", "x"], "uun-iot run: argument --log: invalid choice: 'x'"),
+        (["storage"], "uun-iot storage: the following arguments are required: "),
+        (["storage", "show"], "required: FILE; see uun-iot storage show --help"),
+        (["sandbox", "--port", "x"], "uun-iot sandbox: argument --port: expected a port from 0"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_and_status_2(
+    tmp_path: Path, arguments: List[str], said: str
+) -> None:
+    assert said in refused(run(*arguments, cwd=tmp_path), 2)
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no /dev/full")

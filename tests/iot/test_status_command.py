@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List, Optional, Type
 import pytest
 
 from tests.iot.command import TIMERS, WEATHER, child, refused, run
+from tests.support.wait import eventually
 
 pytestmark = pytest.mark.skipif(
     not hasattr(socket, "AF_UNIX"), reason="there are no UNIX sockets on this system"
@@ -236,3 +237,13 @@ def test_watch_asks_again_and_again_also_while_the_gateway_is_away(short: Path) 
         watching.wait_for_line("no gateway listens there", start=len(watching.lines))
         watching.signal(signal.SIGINT)
         assert (watching.wait(), watching.errors) == (0, [])
+
+
+def test_watch_prints_nothing_but_json_where_that_is_asked_for(short: Path) -> None:
+    with child("status", "--socket", "s", "--json", "--watch", "0.1", cwd=short) as watching:
+        assert eventually(lambda: any("no gateway listens" in one for one in watching.errors))
+        with Answering(str(short / "s"), answer(STATUS)):
+            watching.wait_for_line("4711")
+        watching.signal(signal.SIGINT)
+        assert watching.wait() == 0
+        assert all(json.loads(line) == STATUS for line in watching.lines)

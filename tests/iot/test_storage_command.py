@@ -90,6 +90,43 @@ def test_export_of_dead_letters_says_when_and_how_often(backup: Path, tmp_path: 
     assert done.stdout.splitlines()[0] == "time,attempts,entry.n"
 
 
+def test_an_export_of_what_is_damaged_is_a_failure(backup: Path, tmp_path: Path) -> None:
+    whole = backup.read_text()
+    with Storage("weather", str(backup)) as storage:
+        for number in range(3):
+            storage.append(number, backup=True)
+        journal = Path(f"{backup}.journal").read_bytes()
+    backup.write_text(whole)
+    lines = journal.splitlines(keepends=True)
+    damaged = [*lines[:-1], lines[-1].replace(b"2", b"7")]
+    Path(f"{backup}.journal").write_bytes(b"".join(damaged))
+    done = run("storage", "export", "weather.json", cwd=tmp_path)
+    assert (done.returncode, len(done.stdout.splitlines())) == (1, len(ENTRIES) + 2)
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith(f"uun-iot storage: {backup}: journal: ")
+    assert done.stderr.endswith("cannot be read; the rest is exported\n")
+
+    Path(f"{backup}.dead").write_text("nonsense\n")
+    add_dead_letters(f"{backup}.dead", [("x", 3)])
+    done = run("storage", "export", "--dead", "weather.json", cwd=tmp_path)
+    assert (done.returncode, json.loads(done.stdout)["entry"]) == (1, "x")
+    assert done.stderr.endswith(": 1 dead letters cannot be read; the rest is exported\n")
+
+    backup.write_text(whole[: len(whole) // 2])
+    for arguments in ([], ["--csv"], ["-o", "out"]):
+        line = refused(run("storage", "export", "weather.json", *arguments, cwd=tmp_path), 1)
+        assert f"{backup}: cannot be read: no JSON" in line
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("what", ["show", "export", "requeue"])
+def test_what_has_no_end_is_not_read(tmp_path: Path, what: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("pipe", "/dev/zero"):
+        line = refused(run("storage", what, path, cwd=tmp_path), 1)
+        assert line.startswith(f"uun-iot storage: {path}: this is no file;")
+
+
 def test_a_terminal_that_knows_few_characters_gets_escapes(backup: Path, tmp_path: Path) -> None:
     env = {"PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0", "LC_ALL": "C"}
     done = run("storage", "export", "weather.json", "--csv", cwd=tmp_path, env=env)

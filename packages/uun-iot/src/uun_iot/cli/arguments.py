@@ -5,10 +5,24 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+from typing import NoReturn
 
 from ..values import shown
+from .errors import Misused
 
-__all__ = ["path"]
+__all__ = ["Parser", "path"]
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Refuse a command line.
+
+        Raises:
+            Misused: always.
+        """
+        raise Misused(f"{message}; see {self.prog} --help")
 
 
 def path(text: str) -> str:

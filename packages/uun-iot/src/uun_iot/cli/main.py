@@ -10,6 +10,7 @@ from typing import Dict, NamedTuple, Optional, Sequence
 
 from uun_iot_core._version import __version__
 
+from .arguments import Parser
 from .errors import Failed
 from .text import fitted
 
@@ -49,7 +50,7 @@ more on one of them: uun-iot COMMAND --help
 
 
 def _parser(chosen: Optional[str]) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="uun-iot",
         description="Makes, runs and looks after IoT gateways.",
         epilog=_EPILOG,

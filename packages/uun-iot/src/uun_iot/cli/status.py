@@ -36,6 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-c",
         "--config",
+        type=path_argument,
         metavar="FILE",
         default="config.json",
         help="the gateway's configuration; config.json by default",
@@ -82,7 +83,9 @@ def _watch(path: str, options: argparse.Namespace) -> None:
             answer, trouble = None, str(exc)
         if sys.stdout.isatty() and not options.json:
             sys.stdout.write("\x1b[H\x1b[2J")  # upper left corner, and clear
-        if answer is None:
+        if answer is None and options.json:
+            print(trouble, file=sys.stderr, flush=True)  # what is printed is read by a program
+        elif answer is None:
             say(trouble)
         else:
             _show(answer, options.json)

@@ -12,6 +12,7 @@ import csv
 import io
 import json
 import os
+import stat
 import sys
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
@@ -70,6 +71,7 @@ def main(options: argparse.Namespace) -> int:
     from uun_iot_storage import StorageError
     from uun_iot_storage.inspection import look_into, requeue
 
+    _refuse_what_has_no_end(options.file)
     try:
         if options.what == "requeue":
             count = requeue(options.file)
@@ -86,6 +88,20 @@ def main(options: argparse.Namespace) -> int:
         for line in table(_rows(backup)):
             say(line)
     return 0
+
+
+def _refuse_what_has_no_end(path: str) -> None:
+    """Refuse devices and pipes, which may be read for ever.
+
+    Raises:
+        Failed: it is one.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:
+        return  # what is read next says it
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise Failed(f"{one_line(path)}: this is no file; give the path of a storage's backup file")
 
 
 def _summary(backup: Backup) -> Dict[str, Any]:
@@ -133,14 +149,32 @@ def _rows(backup: Backup) -> List[List[str]]:
 
 
 def _export(backup: Backup, options: argparse.Namespace) -> None:
+    """Print the entries.
+
+    Raises:
+        Failed: not all of them could be read; whoever keeps the output must know.
+    """
     entries: List[Any] = backup.entries
     if options.dead:
         entries = [letter._asdict() for letter in backup.dead]
+    elif backup.damage is not None:
+        raise Failed(one_line(f"{backup.path}: cannot be read: {backup.damage}"))
     with _output(options.output) as file:
         if options.csv:
             _write_csv(file, entries)
         else:
             file.writelines(json.dumps(entry) + "\n" for entry in entries)
+    missing = _not_read(backup, options.dead)
+    if missing is not None:
+        sys.stdout.flush()
+        raise Failed(one_line(f"{backup.path}: {missing}; the rest is exported"))
+
+
+def _not_read(backup: Backup, dead: bool) -> Optional[str]:
+    """Return what could not be read; None where all was."""
+    if not dead:
+        return backup.journal_damage and f"journal: {backup.journal_damage}"
+    return f"{backup.dead_damage} dead letters cannot be read" if backup.dead_damage else None
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import socket
 import sys
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional,
 from uun_iot_core import atomic_write
 from uun_iot_core.wakeful import WakefulEvent
 
+from ..cli.arguments import Parser
 from ..cli.arguments import path as path_argument
 from ..cli.errors import Failed, Misused
-from ..cli.text import fitted
+from ..cli.text import fitted, say
 from ..values import shown
 from .actions import Action, parse_flag
 from .durations import parse_duration
@@ -138,13 +140,13 @@ def main(args: argparse.Namespace) -> int:
                             "--console-port") from None  # fmt: skip
         for action in args.fault:
             action.apply(sandbox)
-        print(f"uuApp      https://{sandbox.gateway}")
+        say(f"uuApp      https://{sandbox.gateway}")
         if not args.no_console:
-            print(f"console    {console.url}")
+            say(f"console    {console.url}")
         authority = os.path.abspath(sandbox.ca_file)
-        print(f"authority  {authority}  (export REQUESTS_CA_BUNDLE={authority})")
+        say(f"authority  {authority}  (export REQUESTS_CA_BUNDLE={shlex.quote(authority)})")
         _give_configurations(sandbox, args, ended)
-        print("It runs until Ctrl-C.", flush=True)
+        say("It runs until Ctrl-C.")
         if script is not None:
             sandbox.play(script)
         ended.wait()
@@ -187,12 +189,12 @@ def _give_configurations(sandbox: Sandbox, args: argparse.Namespace, ended: Wake
             arguments["token_path"] = f"./oidc-token-{number}"
         config = sandbox.configuration(gateway=_GATEWAY, **arguments)
         if args.config_out is None:
-            print(json.dumps(config, indent=4))
+            say(json.dumps(config, indent=4))
             continue
         root, extension = os.path.splitext(args.config_out)
         path = args.config_out if number == 1 else f"{root}-{number}{extension}"
         _write(path, config)
-        print(f"config     {path}")
+        say(f"config     {path}")
 
 
 def _write(path: str, config: Dict[str, Any]) -> None:
@@ -305,7 +307,7 @@ def _command(text: str) -> Sequence[str]:
 
 
 def _alone(arguments: Optional[Sequence[str]] = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m uun_iot.sandbox")
+    parser = Parser(prog="python -m uun_iot.sandbox")
     add_arguments(parser)
     try:
         return main(parser.parse_args(arguments))
