@@ -101,6 +101,24 @@ def test_a_second_run_keeps_configuration_and_what_the_user_has_added(
         assert json.loads(path.read_text()) == config
 
 
+def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> None:
+    folder = tmp_path / "meteo čidlo"
+    folder.mkdir()
+    with Child(
+        [*COMMAND, *ANY_PORT, "--config-out", "čidlo.json"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        cwd=str(folder),
+    ) as child:
+        said = up(child)
+        assert said["config"] == r"\u010didlo.json"
+        # what is to be typed is one word
+        assert said["authority"].endswith(r"meteo \u010didlo/.sandbox/ca.pem')")
+        assert "REQUESTS_CA_BUNDLE='/" in said["authority"]
+        child.terminate()
+        assert (child.wait(), child.errors) == (0, [])
+    assert (folder / "čidlo.json").exists()
+
+
 def test_it_prints_the_configuration_where_no_file_is_named(tmp_path: Path) -> None:
     with start(tmp_path, *ANY_PORT, "--no-console", "--gateways", "2") as child:
         said = up(child)
@@ -160,9 +178,19 @@ def test_faults_answers_and_script(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["--keep", "0"], 2, "--keep: expected a whole number from 1 to 1000000, got '0'"),
         (["--keep", "1000000000"], 2, "--keep: expected a whole number from 1 to 1000000, got"),
         (["--port", "9" * 5000], 2, "expected a port from 0 to 65535"),
-        (["--name", ""], 2, "--name: expected the name or address of a host, for example"),
-        (["--name", "https://laptop.local/"], 2, "--name: expected the name or address of a host"),
-        (["--host", ""], 2, "--host: expected the name or address of a host"),
+        (["--name", ""], 2, "--name: expected the name or IPv4 address of a host, for example"),
+        (
+            ["--name", "https://laptop.local/"],
+            2,
+            "--name: expected the name or IPv4 address of a host",
+        ),
+        (["--host", ""], 2, "--host: expected the name or IPv4 address of a host"),
+        (["--name", "host:80"], 2, "--name: expected the name or IPv4 address of a host"),
+        (["--name", "a,b"], 2, "--name: expected the name or IPv4 address of a host"),
+        (["--name", "*"], 2, "--name: expected the name or IPv4 address of a host"),
+        (["--name", "a" * 64], 2, "--name: expected the name or IPv4 address of a host"),
+        (["--host", "::1"], 2, "--host: expected the name or IPv4 address of a host"),
+        (["--host", "192.0.2.1"], 1, "give an address of this machine with --host"),
         (["--config-out", ""], 2, "--config-out: expected a path, got ''"),
         (["--record", ""], 2, "--record: expected a path, got ''"),
         (["--script", "none.toml"], 2, "none.toml: cannot be read: No such file"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import logging
 import os
@@ -34,6 +35,8 @@ __all__ = ["add_arguments", "main"]
 
 _PORT = 8843
 _PLAIN = re.compile(r"[0-9]+(\.[0-9]+)?")
+#: labels between dots; letters of any language, which are translated
+_HOST = re.compile(r"[\w-]{1,63}(\.[\w-]{1,63})*")
 #: each has a file, keys to be made, and a part of the console
 _MOST_GATEWAYS = 1000
 #: they are in memory
@@ -136,8 +139,10 @@ def main(args: argparse.Namespace) -> int:
             if not args.no_console:
                 console = stack.enter_context(Console(sandbox, args.console_port))
         except OSError as exc:
-            raise Failed(f"{exc.strerror or exc}; choose another with --port or "
-                            "--console-port") from None  # fmt: skip
+            remedy = "choose another with --port or --console-port"
+            if exc.errno not in (errno.EADDRINUSE, errno.EACCES):  # it is not the port
+                remedy = "give an address of this machine with --host"
+            raise Failed(f"{exc.strerror or exc}; {remedy}") from None
         for action in args.fault:
             action.apply(sandbox)
         say(f"uuApp      https://{sandbox.gateway}")
@@ -275,9 +280,10 @@ def _up_to(most: int) -> Callable[[str], int]:
 
 
 def _host(text: str) -> str:
-    if not text or any(char.isspace() or char in "/@" for char in text):
+    if not _HOST.fullmatch(text) or len(text) > 253:
         raise argparse.ArgumentTypeError(
-            f"expected the name or address of a host, for example laptop.local, got {shown(text)}"
+            "expected the name or IPv4 address of a host, for example laptop.local, got "
+            f"{shown(text)}"
         )
     return text
 
