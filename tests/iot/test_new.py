@@ -14,7 +14,7 @@ from typing import Any, Dict, List
 
 import pytest
 
-from tests.iot.command import TIMERS, WEATHER, child, refused, run
+from tests.iot.command import TIMERS, UUN_IOT, WEATHER, child, refused, run
 from tests.support.backup import on_disk
 from tests.support.wait import eventually
 from uun_iot.cli.unit import unit_text
@@ -163,6 +163,28 @@ def test_dev_shows_data_arriving_until_ctrl_c_and_touches_nothing(tmp_path: Path
     assert ".uun-iot/config.json" in own and ".uun-iot/.gitignore" in own
     # all was sent, the last entry by the stop handler
     assert json.loads(after[".uun-iot/backup/weather.json"]) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes of POSIX")
+def test_dev_ends_when_nobody_reads_what_it_says_any_more(tmp_path: Path) -> None:
+    run("new", "weather", cwd=tmp_path)
+    with subprocess.Popen(
+        [*UUN_IOT, "dev", "--no-console"],
+        cwd=tmp_path / "weather",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as running:
+        assert running.stdout is not None and running.stderr is not None
+        try:
+            while "weather/add" not in running.stdout.readline():
+                pass
+            running.stdout.close()
+            assert running.wait(30) == 0
+            errors = running.stderr.read()
+            assert "Traceback" not in errors and "ERROR" not in errors
+        finally:
+            running.kill()
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks of POSIX")

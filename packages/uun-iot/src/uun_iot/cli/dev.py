@@ -11,6 +11,7 @@ import contextlib
 import json
 import logging
 import os
+import signal
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Dict, Iterator, Optional
@@ -20,7 +21,7 @@ from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .logs import add_log, configure
 from .patience import telling_what_is_awaited
-from .text import one_line, say
+from .text import give_up_output, one_line, say
 
 if TYPE_CHECKING:
     from uun_iot.sandbox import Request, Sandbox
@@ -191,7 +192,8 @@ def _sandbox(
                 console = stack.enter_context(Console(sandbox, port=options.console_port))
                 say(f"console: {console.url}")
         except (OSError, ValueError) as exc:
-            raise Failed(one_line(f"the uuApp cannot be started: {exc}")) from None
+            reason = getattr(exc, "strerror", None) or exc
+            raise Failed(one_line(f"the uuApp cannot be started: {reason}")) from None
         yield sandbox
 
 
@@ -202,4 +204,8 @@ def _show(request: Request) -> None:
     if len(text) > _WIDTH:
         text = text[: _WIDTH - 1] + "…"
     status = "-" if request.status is None else str(request.status)
-    say(one_line(f"{moment}  {status}  {request.command or request.path}  {text}").rstrip())
+    try:
+        say(one_line(f"{moment}  {status}  {request.command or request.path}  {text}").rstrip())
+    except BrokenPipeError:  # whoever read it, as `head` does, has seen enough
+        give_up_output()
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -12,7 +12,7 @@ from uun_iot_core._version import __version__
 
 from .arguments import Parser
 from .errors import Failed
-from .text import fitted
+from .text import fitted, give_up_output
 
 __all__ = ["main"]
 
@@ -97,12 +97,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"{called}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
-        _give_up_output()  # whoever read it has seen enough
+        give_up_output()  # whoever read it has seen enough
         return 0
     except OSError as exc:  # the disk is full, the current directory is gone
         place = f"{exc.filename}: " if exc.filename else ""
         print(f"{called}: {fitted(f'{place}{exc.strerror or exc}')}", file=sys.stderr)
-        _give_up_output()
+        give_up_output()
         return 1
     return status
 
@@ -112,8 +112,3 @@ def _open_closed_streams() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))
-
-
-def _give_up_output() -> None:
-    """Write nothing more: Python would complain once more at its end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

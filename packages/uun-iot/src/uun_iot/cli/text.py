@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import List, Sequence
 
-__all__ = ["fitted", "one_line", "say", "size", "table"]
+__all__ = ["fitted", "give_up_output", "one_line", "say", "size", "table"]
 
 
 #: characters: of a word and of a line that are still read
@@ -47,6 +48,11 @@ def say(text: str) -> None:
     """Print a text, whatever the encoding of the terminal is."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+
+
+def give_up_output() -> None:
+    """Write nothing more: Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def size(count: float) -> str:
