@@ -355,16 +355,58 @@ def test_a_dry_run_prints_and_writes_nothing(project: Path) -> None:
         (["weather", "--name", "a b"], 2, "--name: expected letters, digits"),
         (["weather", "--name", ""], 2, "--name: expected letters, digits and :_.@-, got ''"),
         (["weather", "--system", "--user", ""], 2, "--user: expected the name of a user"),
+        (["weather", "--name", "a@"], 2, "--name: a@ is a template, which cannot be started"),
+        (["weather", "--system", "--user", "a b"], 2, "--user: expected the name of a user"),
+        (["weather", "--system", "--user", "%i", "--dry-run"], 2, "--user: expected the name"),
+        (["weather", "--system", "--user", "root:root"], 2, "--user: expected the name of a user"),
+        (["weather", "--system", "--user", "nobody-here"], 2, "there is no user nobody-here on"),
+        (["weather", "-c", "wrong.json"], 2, "wrong.json: gateway.moduleTimers.weather: expected"),
         (["weather", "--name", "../a"], 2, "--name: expected letters, digits"),
         (["weather", "--user", "pi"], 2, "--user goes with --system"),
-        (["weather", "--system", "--user", "pi\nExecStart=x", "--dry-run"], 2, "cannot hold"),
+        (["weather", "--system", "--user", "pi\nExecStart=x", "--dry-run"], 2, "--user: expected"),
     ],
 )
 def test_a_unit_that_could_not_work_is_refused(
     project: Path, arguments: List[str], status: int, said: str
 ) -> None:
+    (project / "wrong.json").write_text('{"gateway": {"moduleTimers": {"weather": -1}}}')
     line = refused(service(project, *arguments), status)
     assert line.startswith("uun-iot install-service: ") and said in line
+
+
+def test_a_service_of_the_system_may_write_what_is_configured(project: Path) -> None:
+    config = {
+        "gateway": {
+            "moduleTimers": TIMERS["gateway"]["moduleTimers"],
+            "moduleBackupStorage": {
+                "weather": "/srv/my data/weather.json",
+                "pump": {"path": "backup/pump.json"},
+                "hive": "/var/lib/hive/entries.json",
+            },
+            "socket": {"path": "/run/weather/uun.sock"},
+        },
+        "oidcGrantToken": {"tokenPath": "../token/oidc-token"},
+    }
+    (project.parent / "etc").mkdir()
+    path = project.parent / "etc" / "config.json"
+    path.write_text(json.dumps(config))
+    arguments = ["weather", "--dry-run", "-c", str(path)]
+    lines = service(project, *arguments, "--system", "--user", "pi").stdout.splitlines()
+    escaped = str(project).replace("%", "%%")
+    (writable,) = (line for line in lines if line.startswith("ReadWritePaths="))
+    assert writable == (
+        f'ReadWritePaths="{escaped}" -{project.parent}/etc -{project.parent}/token "-/srv/my data"'
+    )
+    assert {"RuntimeDirectory=weather", "StateDirectory=hive"} <= set(lines)
+    assert "RuntimeDirectoryPreserve=yes" in lines
+    own = service(project, *arguments).stdout  # is not restricted in the first place
+    assert "ReadWritePaths" not in own and "RuntimeDirectory" not in own
+
+
+def test_tmp_is_the_service_s_own_unless_its_files_are_there() -> None:
+    for folder, own in (("/tmp/gateway", False), ("/home/pi/gateway", True), ("/tmpfs", True)):
+        text = unit_text("a gateway", folder, ["/bin/true"], system=True)
+        assert ("\nPrivateTmp=yes\n" in text) == own
 
 
 needs_systemd = pytest.mark.skipif(
@@ -386,6 +428,7 @@ def test_systemd_understands_the_unit(tmp_path: Path, system: bool, name: str) -
         [str(program), "-m", "uun_iot", "run", "weather:init", "-c", str(folder / "c.json")],
         system=system,
         user="daemon" if system else None,
+        writable=["/srv/my data", f"{folder} 2", "/run/my gateway", "/var/lib/a/b", "/run/b"],
     )
     verified(tmp_path / "gateway.service", text, system)
 

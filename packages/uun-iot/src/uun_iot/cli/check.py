@@ -17,7 +17,7 @@ from .arguments import path as path_argument
 from .errors import Misused
 from .text import one_line, say
 
-__all__ = ["add_arguments", "main"]
+__all__ = ["add_arguments", "main", "written_files"]
 
 #: where numbers are settings of the library: periods, limits, parts
 _OPEN = (
@@ -144,7 +144,7 @@ def _problems(config: Any, path: str) -> List[str]:
 
 def _unwritable(config: Any) -> Iterator[Tuple[str, str]]:
     """Find files that could not be written from here, by this user."""
-    for place, file in _files(config):
+    for place, file in written_files(config):
         directory = os.path.dirname(os.path.abspath(file))
         there = directory
         while not os.path.lexists(there) and os.path.dirname(there) != there:
@@ -155,7 +155,8 @@ def _unwritable(config: Any) -> Iterator[Tuple[str, str]]:
             yield place, f"this user may not write in {there}"
 
 
-def _files(config: Any) -> Iterator[Tuple[str, str]]:
+def written_files(config: Any) -> Iterator[Tuple[str, str]]:
+    """Yield JSON path and file of what a gateway stores; of a valid configuration."""
     token = (config.get("oidcGrantToken") or {}).get("tokenPath")
     if token:
         yield "oidcGrantToken.tokenPath", token

@@ -9,14 +9,16 @@ import sys
 from pathlib import Path
 from typing import List
 
+from ..values import shown
 from .application import add_application, add_config, application_of, load
 from .errors import Failed, Misused
-from .text import one_line, say
+from .text import fitted, one_line, say
 from .unit import unit_text
 
 __all__ = ["add_arguments", "main"]
 
 _NAME = re.compile(r"[A-Za-z0-9:_.@-]{1,240}")
+_USER = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,30}\$?|[0-9]{1,10}", re.ASCII)
 
 _EPILOG = """\
 examples:
@@ -49,14 +51,17 @@ def main(options: argparse.Namespace) -> int:
     if name is None:
         name = re.sub(r"[^A-Za-z0-9:_.-]", "-", os.path.basename(directory)) or "uun-iot"
     name = name[: -len(".service")] if name.endswith(".service") else name
+    if name.endswith("@"):
+        raise Misused(f"--name: {name} is a template, which cannot be started; name an instance")
     if not _NAME.fullmatch(name):
         raise Misused(f"--name: expected letters, digits and :_.@-, got {name!r}")
     if options.user is not None and not options.system:
         raise Misused("--user goes with --system: a service of a user runs as that user")
-    if options.user == "":
-        raise Misused("--user: expected the name of a user; without --user it is root")
+    if options.user is not None:
+        _check_user(options.user, there=not options.dry_run)
     if not os.path.isfile(options.config):
         raise Misused(f"{options.config}: there is no such file")
+    writable = _folders(options.config, directory)
     load(application)  # what cannot be imported would be restarted for ever
     command = [sys.executable, "-m", "uun_iot", "run", application]
     command += ["--events"] if options.events else []
@@ -68,6 +73,7 @@ def main(options: argparse.Namespace) -> int:
             command,
             system=options.system,
             user=options.user,
+            writable=writable,
         )
     except ValueError as exc:
         raise Misused(one_line(str(exc))) from None
@@ -80,6 +86,47 @@ def main(options: argparse.Namespace) -> int:
     for line in _next(name, options.system):
         say(f"  {line}")
     return 0
+
+
+def _check_user(user: str, there: bool) -> None:
+    """Refuse whom systemd would not take, or would ignore and run the gateway as root.
+
+    Raises:
+        Misused: it is no name of a user, or nobody's.
+    """
+    if not _USER.fullmatch(user):
+        raise Misused(
+            f"--user: expected the name of a user, got {shown(user)}; without --user it is root"
+        )
+    if there:
+        import pwd
+
+        try:
+            pwd.getpwuid(int(user)) if user.isdigit() else pwd.getpwnam(user)
+        except (KeyError, OverflowError):
+            raise Misused(f"--user: there is no user {user} on this machine") from None
+
+
+def _folders(config_file: str, directory: str) -> List[str]:
+    """Return the folders that the gateway writes in, but for the one that it runs in.
+
+    Raises:
+        Misused: the configuration would be refused: the gateway would be restarted for ever.
+    """
+    from uun_iot.exceptions import ConfigError
+    from uun_iot_core import load_config
+
+    from .check import written_files
+
+    try:
+        config = load_config(config_file)
+    except ConfigError as exc:
+        raise Misused(fitted(str(exc), "; `uun-iot check` says all of it")) from None
+    files = [config_file, *(file for _, file in written_files(config))]
+    path = config.get("gateway", {}).get("socket", {}).get("path")
+    files += [path] if path else []
+    folders = [os.path.dirname(os.path.abspath(file)) for file in files]
+    return [one for one in folders if not f"{one}/".startswith(f"{directory}/")]
 
 
 def _folder(system: bool) -> Path:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Optional, Sequence
+from typing import Dict, List, Optional, Sequence
 
 __all__ = ["unit_text"]
 
@@ -20,8 +20,7 @@ RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_BLUETOOTH AF_CAN
 _SYSTEM_HARDENING = """\
 ProtectSystem=strict
 ProtectHome=read-only
-ReadWritePaths={directory}
-PrivateTmp=yes
+{writable}
 ProtectControlGroups=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
@@ -29,6 +28,10 @@ ProtectKernelLogs=yes
 ProtectHostname=yes
 CapabilityBoundingSet=
 """
+
+#: whose folders systemd makes for the service: the folder -> setting
+_MADE = {"/run": "RuntimeDirectory", "/var/run": "RuntimeDirectory", "/var/lib": "StateDirectory"}
+_TEMPORARY = ("/tmp", "/var/tmp")
 
 #: characters that systemd takes in the path of a program in no form
 _UNSAFE = "'\"\\"
@@ -64,6 +67,7 @@ def unit_text(
     *,
     system: bool = False,
     user: Optional[str] = None,
+    writable: Sequence[str] = (),
 ) -> str:
     """Return a unit file.
 
@@ -73,11 +77,13 @@ def unit_text(
         command: the program, by an absolute path, and its arguments.
         system: for the manager of the system, not of a user.
         user: whom the service of a system runs as; root if None.
+        writable: folders beside the working directory that it writes in, absolute; those of
+            a user's own service are not restricted.
 
     Raises:
         ValueError: something cannot stand in a unit file.
     """
-    for one in (description, directory, *command, user or ""):
+    for one in (description, directory, *command, *writable, user or ""):
         if not one.isprintable():
             raise ValueError(f"a unit file cannot hold {one!r}")
     place = _escaped(directory)
@@ -85,7 +91,7 @@ def unit_text(
         command = [_ENV, *command]
     hardening = _HARDENING
     if system:
-        hardening += _SYSTEM_HARDENING.format(directory=_quoted(directory))
+        hardening += _SYSTEM_HARDENING.format(writable=_writable([directory, *writable]))
     return _UNIT.format(
         description=description.replace("%", "%%"),
         # the manager of a user knows nothing of the network
@@ -96,6 +102,26 @@ def unit_text(
         hardening=hardening,
         target="multi-user.target" if system else "default.target",
     )
+
+
+def _writable(folders: Sequence[str]) -> str:
+    """Return the lines that let a service write in some folders, of all."""
+    first, *others = dict.fromkeys(folders)
+    words = [_quoted(first)]
+    lines: Dict[str, List[str]] = {}
+    for folder in others:
+        root = next((one for one in _MADE if folder.startswith(f"{one}/")), None)
+        if root is not None:
+            lines.setdefault(_MADE[root], []).append(_quoted(folder[len(root) + 1 :]))
+        else:
+            words.append(_quoted(f"-{folder}"))  # one that is not there yet is no error
+    text = [f"ReadWritePaths={' '.join(words)}"]
+    text += [f"{setting}={' '.join(names)}" for setting, names in lines.items()]
+    if "RuntimeDirectory" in lines:
+        text.append("RuntimeDirectoryPreserve=yes")
+    if not any(f"{one}/".startswith(f"{place}/") for one in folders for place in _TEMPORARY):
+        text.append("PrivateTmp=yes")
+    return "\n".join(text)
 
 
 def _escaped(text: str) -> str:
