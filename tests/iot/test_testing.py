@@ -106,16 +106,6 @@ def test_what_submodules_store_counts_once(uuapp: Sandbox, gateway: Gateways) ->
         gateway.assert_nothing_lost()
 
 
-def test_two_gateways_at_once_have_a_configuration_each(
-    uuapp: Sandbox, gateway: Gateways, clock: ManualClock
-) -> None:
-    one = gateway(None, {"moduleTimers": {"config": 10}, "name": "one"})
-    two = gateway(None, {"moduleTimers": {}, "name": "two"})
-    assert one._config._path != two._config._path
-    two.stop()
-    assert gateway(None, {"name": "two again"})._config._path == two._config._path
-
-
 # -- clock ----------------------------------------------------------------------------------------
 
 
@@ -391,6 +381,42 @@ def test_a_restart_counts_each_entry_once(
     assert len(weather_of(second)._storage) <= 1
     delivery = assert_nothing_lost()
     assert (delivery.stored, delivery.duplicated) == (7, 0)
+
+
+def test_two_gateways_at_once_are_two_devices(
+    uuapp: Sandbox,
+    gateway: Gateways,
+    clock: ManualClock,
+    assert_nothing_lost: Assert,
+    tmp_path: Path,
+) -> None:
+    def numbered(name: str) -> Any:
+        return lambda config, uuclient: Weather(
+            config, uuclient, lambda number: {"id": f"{name}-{number}"}
+        )
+
+    timers = {**CONFIG["gateway"]["moduleTimers"], "config": 60}
+    part = {**CONFIG["gateway"], "moduleTimers": timers, "socket": {"path": "uun.sock"}}
+    uuapp.publish({"site": "new"})
+    uuapp.outage()
+    first = gateway(numbered("a"), {**CONFIG, "gateway": {**part, "own": 1}})
+    second = gateway(numbered("b"), {**CONFIG, "gateway": {**part, "own": 2}})
+    clock.advance(300)
+    assert assert_nothing_lost().waiting == 12
+    uuapp.restore()
+    clock.advance(600)
+    # each has taken the update into a file of its own, and its own is still in it
+    for folder, running, own in (("gateway", first, 1), ("gateway-2", second, 2)):
+        kept = json.loads((tmp_path / folder / "config.json").read_text())["gateway"]
+        assert kept == running.config["gateway"]
+        assert (kept["own"], kept["site"]) == (own, "new")
+    second.stop()
+    third = gateway(numbered("c"), {**CONFIG, "gateway": part})  # where the second was
+    clock.advance(600)
+    paths = [weather_of(one)._storage.backup_path for one in (first, second, third)]
+    assert paths[0] != paths[1] == paths[2]
+    gateway.stop()
+    assert assert_nothing_lost().delivered > 40
 
 
 def test_what_a_gateway_without_a_backup_file_held_is_lost_with_it(

@@ -31,8 +31,9 @@ Configuration = Union[Mapping[str, Any], str, "os.PathLike[str]"]
 class Gateways:
     """Builds gateways for a test; called, it builds and starts one.
 
-    Its files are below a folder of the test: a gateway made after another one finds what that
-    has stored, as after a restart. A context manager: leaving it stops them, and fails if a
+    Its files are below a folder of the test: a gateway made after another one was stopped finds
+    what that has stored, as after a restart; one that is made while another one runs is another
+    device, and has a folder of its own. A context manager: leaving it stops them, and fails if a
     handler has raised.
 
     Args:
@@ -48,6 +49,7 @@ class Gateways:
         self._ledger = Ledger()
         self._failures = Failures()
         self._made: List[Gateway] = []
+        self._latest: Dict[Path, Gateway] = {}  # by its folder
         self._sockets: Optional[tempfile.TemporaryDirectory[str]] = None
 
     def __call__(
@@ -68,12 +70,13 @@ class Gateways:
         Raises:
             ConfigError, ModuleError: see `uun_iot.Gateway`.
         """
-        self._directory.mkdir(parents=True, exist_ok=True)
-        beside = sum(not one.stopev.is_set() for one in self._made)  # each has its own file
-        path = self._directory / (f"config-{beside + 1}.json" if beside else "config.json")
-        path.write_text(json.dumps(self._turned(config)), encoding="utf-8")
+        folder = self._folder()
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / "config.json"
+        path.write_text(json.dumps(self._turned(config, folder)), encoding="utf-8")
         gateway = Gateway(str(path), _init_of(modules), clock=self._clock)
         self._made.append(gateway)
+        self._latest[folder] = gateway
         parts = [(name, getattr(part, "_storage", None)) for name, part in gateway._modules.parts()]
         storages = {id(one): (name, one) for name, one in parts if isinstance(one, Storage)}
         for name, storage in storages.values():  # one may be shared
@@ -82,7 +85,16 @@ class Gateways:
             gateway.start()
         return gateway
 
-    def _turned(self, config: Optional[Configuration]) -> Dict[str, Any]:
+    def _folder(self) -> Path:
+        """Return the first folder that no gateway uses."""
+        folder = self._directory
+        number = 1
+        while folder in self._latest and not self._latest[folder].stopev.is_set():
+            number += 1
+            folder = self._directory.with_name(f"{self._directory.name}-{number}")
+        return folder
+
+    def _turned(self, config: Optional[Configuration], folder: Path) -> Dict[str, Any]:
         if config is None:
             whole: Dict[str, Any] = {"gateway": {}}
         elif isinstance(config, Mapping):
@@ -97,12 +109,14 @@ class Gateways:
             whole = load_config(os.fspath(config))
         whole.setdefault("gateway", {})
         if self._uuapp is None:
-            turned = moved(whole, str(self._directory))
+            turned = moved(whole, str(folder))
         else:
-            turned = sandboxed(whole, self._uuapp, str(self._directory))
+            turned = sandboxed(whole, self._uuapp, str(folder))
         socket = turned["gateway"].get("socket") if isinstance(turned["gateway"], dict) else None
         if isinstance(socket, dict) and isinstance(socket.get("path"), str):
-            socket["path"] = os.path.join(self._short(), os.path.basename(socket["path"]))
+            place = os.path.join(self._short(), folder.name)
+            os.makedirs(place, exist_ok=True)
+            socket["path"] = os.path.join(place, os.path.basename(socket["path"]))
         return turned
 
     def _short(self) -> str:
