@@ -102,6 +102,22 @@ def test_what_is_short_is_shown_whole(uuapp: Sandbox) -> None:
     assert found.value == {**value, "c": "inf"}
 
 
+def test_what_is_searched_has_all_words_and_no_secrets(uuapp: Sandbox, console: Console) -> None:
+    code = uuapp.uuapp.credentials.access_code1
+    uuapp.records.add(arrived("weather/add", {"text": "-" * 5000 + " Needle", "note": code}))
+    uuapp.records.add(arrived("hive/add", {"text": "needle"}))
+    for words, numbers in (
+        ("needle", [1, 2]),
+        ("NEEDLE weather 200", [1]),
+        (code, []),
+        ("", [1, 2]),
+    ):
+        reply = requests.get(
+            f"{console.url}api/search", params={"words": words}, timeout=60, proxies={"http": ""}
+        )
+        assert reply.json() == {"numbers": numbers}, words
+
+
 def test_of_many_gateways_the_first_have_charts_and_the_others_are_counted(
     uuapp: Sandbox, console: Console
 ) -> None:

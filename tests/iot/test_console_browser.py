@@ -246,6 +246,25 @@ def test_a_console_that_is_away_says_so_and_comes_back(
     page.errors()  # of the connection that was lost
 
 
+def test_a_search_finds_what_is_far_behind_in_a_body(page: Page, uuapp: Sandbox) -> None:
+    def batch(begin: int) -> Dict[str, Any]:
+        return {"list": [{"id": f"run-{begin + n}", "text": "-" * 100} for n in range(100)]}
+
+    def shown() -> List[str]:
+        return [one.text for one in page.all("#request-list li:not([hidden]) .command")]
+
+    uuapp.records.add(arrived("weather/add", batch(100)))
+    uuapp.records.add(arrived("hive/add", batch(200)))
+    page.until(lambda: len(shown()) == 2)
+    page.one("#search").send_keys("RUN-299 Post")
+    page.until(lambda: shown() == ["hive/add"])
+    uuapp.records.add(arrived("late/add", batch(250)))
+    page.until(lambda: shown() == ["late/add", "hive/add"])
+    page.one("#search").clear()
+    page.one("#search").send_keys("run-400")
+    page.until(lambda: shown() == [] and "matches" in page.text("#no-requests"))
+
+
 def test_what_arrives_is_text_whatever_it_says(page: Page, uuapp: Sandbox) -> None:
     html = "<img src=nothing onerror=\"document.title = 'run'\"></script><b>bold</b>"
     uuapp.publish({"weather": {"place": html}})

@@ -18,6 +18,8 @@ __all__ = ["View"]
 _SHOWN = 600
 #: of a body that is asked for
 _MOST = 200_000
+#: of a body that is searched
+_SEARCHED = 50_000
 #: of a heartbeat, which is told again at each change, and of a header
 _HEARTBEAT = 2000
 _HEADER = 200
@@ -74,6 +76,24 @@ class View:
             "requestId": request.request_id,
             "connection": request.connection,
         }
+
+    def matching(self, words: List[str]) -> List[int]:
+        """Return the numbers of the kept requests whose bodies have all of some words.
+
+        Args:
+            words: in lower case. Secrets are not found.
+        """
+        found = []
+        for request in self._sandbox.records.requests:
+            one = self._request(request, _SEARCHED)
+            # as the page has it, which looks itself where the body is short
+            text = (
+                f"{one['method']} {one['command']} {one['status'] or 'none'} "
+                f"{one['identity'] or ''} {' '.join(one['faults'])} {one['body']}"
+            ).lower()
+            if all(word in text for word in words):
+                found.append(request.number)
+        return found
 
     def figures(self, series: List[Tuple[SeriesKey, List[Point]]]) -> List[Dict[str, Any]]:
         """Return series of points; the time first, then the value."""

@@ -136,6 +136,7 @@ class _Api:
             ("GET", "events", self.events),
             ("GET", "requests", self.requests),
             ("GET", "requests/{number:int}", self.request),
+            ("GET", "search", self.search),
             ("GET", "configuration", self.configuration),
             ("PUT", "configuration", self.publish),
             ("POST", "configuration/check", self.check),
@@ -165,6 +166,10 @@ class _Api:
         if found is None:
             raise HTTPException(404, "this request is not kept any more")
         return JSONResponse(await run_in_threadpool(self._view.request, found))
+
+    async def search(self, request: Request) -> Response:
+        words = request.query_params.get("words", "").lower().split()
+        return JSONResponse({"numbers": await run_in_threadpool(self._view.matching, words)})
 
     async def configuration(self, request: Request) -> Response:
         return Response(self._view.configuration(), media_type=_JSON)

@@ -319,13 +319,14 @@ function drawActivity() {
 const requests = []; // the latest first: {data, node}
 let paused = false;
 let waiting = [];
-const filter = { words: [], failed: false };
+const filter = { words: [], failed: false, whole: new Set() }; // whole: numbers, of long bodies
+let searchTimer = 0;
 
 const failed = (data) => !data.answered;
 
 function matches(data) {
   if (filter.failed && !failed(data)) return false;
-  if (!filter.words.length) return true;
+  if (!filter.words.length || filter.whole.has(data.number)) return true;
   const text = `${data.method} ${data.command} ${data.status ?? "none"} ${data.identity ?? ""} ${data.faults.join(" ")} ${data.body}`.toLowerCase();
   return filter.words.every((word) => text.includes(word));
 }
@@ -387,6 +388,28 @@ function takeRequests(all) {
   for (const { node } of requests.splice(KEPT)) node.remove();
   if (!atTop) list.scrollTop += list.scrollHeight - height; // what is read stays where it is
   tellEmpty();
+  if (all.some((data) => data.cut)) searchWhole();
+}
+
+// Of a long body the page has the begin only: the sandbox looks into the rest.
+function searchWhole() {
+  if (searchTimer || !filter.words.length || !requests.some(({ data }) => data.cut)) return;
+  searchTimer = setTimeout(async () => { // not put off by what arrives meanwhile
+    searchTimer = 0;
+    const { words } = filter;
+    if (!words.length) return;
+    try {
+      const { numbers } = await ask("GET", `search?${new URLSearchParams({ words: words.join(" ") })}`);
+      if (words !== filter.words) return; // others are typed by now
+      filter.whole = new Set(numbers);
+      showMatches();
+    } catch (error) { complain(error); }
+  }, 250);
+}
+
+function showMatches() {
+  for (const { data, node } of requests) node.hidden = !matches(data);
+  tellEmpty();
 }
 
 function tellEmpty() {
@@ -399,8 +422,9 @@ function tellEmpty() {
 function refilter() {
   filter.words = $("search").value.toLowerCase().split(/\s+/).filter(Boolean);
   filter.failed = $("only-failed").checked;
-  for (const { data, node } of requests) node.hidden = !matches(data);
-  tellEmpty();
+  filter.whole = new Set();
+  showMatches();
+  searchWhole();
 }
 
 $("search").addEventListener("input", refilter);
