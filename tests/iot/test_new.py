@@ -118,9 +118,11 @@ def test_the_test_of_a_new_project_fails_where_entries_get_lost(tmp_path: Path) 
         ("tests", "there is a module tests already"),
         ("sys", "there is a module sys already"),
         ("heartbeat", "a module with the id heartbeat already"),
+        ("conftest", "there is a module conftest already"),
+        ("watchdog", "gateway.watchdog is a setting of each gateway"),
+        ("timer-spread", "gateway.timerSpread is a setting of each gateway"),
+        ("module-timers", "gateway.moduleTimers is a setting of each gateway"),
         ("config", "a module with the id config already"),
-        ("watchdog", "gateway.watchdog is a setting"),
-        ("timer-spread", "gateway.timerSpread is a setting"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, said: str) -> None:

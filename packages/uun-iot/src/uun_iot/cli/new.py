@@ -86,7 +86,10 @@ def _check(name: str) -> None:
             f"each gateway has a module with the id {module_id} already; choose another name"
         )
     if module_id in _SETTINGS:
-        raise Misused(f"gateway.{module_id} is a setting of each gateway; choose another name")
+        raise Misused(
+            f"gateway.{module_id} is a setting of each gateway, where the module's own part would "
+            "be; choose another name"
+        )
 
 
 def _library_ids() -> Set[str]:
@@ -97,7 +100,7 @@ def _library_ids() -> Set[str]:
 
 
 def _is_taken(module: str) -> bool:
-    if module in ("test", "tests", *sys.builtin_module_names):
+    if module in ("test", "tests", "conftest", *sys.builtin_module_names):
         return True
     path, sys.path = sys.path, [one for one in sys.path if one not in ("", str(Path.cwd()))]
     try:
