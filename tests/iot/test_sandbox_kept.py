@@ -9,6 +9,7 @@ import stat
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -203,6 +204,32 @@ class TestRecords:
             assert uuapp.records.get(3) is None and uuapp.records.get(7) is None
         with pytest.raises(ValueError, match="at least 1 request"):
             Sandbox(limit=0)
+
+    def test_large_ones_are_kept_as_long_as_there_is_room(self) -> None:
+        photo = {"data": b"x" * 1_000_000}
+        with Sandbox(limit=1000) as uuapp, requests.Session() as session:
+            for _ in range(2):
+                url = uuapp.url("photo/add")
+                session.post(url, files=photo, verify=uuapp.ca_file, timeout=10)
+            first = uuapp.requests[0]
+            assert 1_000_000 < first.size < 1_001_000
+            for _ in range(150):
+                uuapp.records.add(first)
+            kept = uuapp.requests
+            assert [one.number for one in kept] == list(range(54, 153))
+            assert sum(one.size for one in kept) <= 100_000_000
+            assert uuapp.records.get(53) is None
+            found = uuapp.records.get(54)
+            assert found is not None and found.number == 54
+            uuapp.records.add(replace(first, size=10**9))  # the latest is kept in any case
+            assert [one.number for one in uuapp.requests] == [153]
+            uuapp.records.clear()
+            session.get(uuapp.url("weather/list"), verify=uuapp.ca_file, timeout=10)
+            assert [one.number for one in uuapp.requests] == [154]
+        with Sandbox() as uuapp:  # in a test, all that arrived counts
+            for _ in range(150):
+                uuapp.records.add(first)
+            assert len(uuapp.requests) == 150
 
 
 def test_without_the_extra_the_error_says_what_to_install(tmp_path: Path) -> None:

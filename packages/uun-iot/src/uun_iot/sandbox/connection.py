@@ -172,7 +172,7 @@ class Connection:
         met = self._faults.meet(command, command == GRANT)
         delivery = met.delivery.fault if met.delivery is not None else None
         if delivery is not None and delivery.aborts and not (delivery.read or delivery.processed):
-            self._record(head, command, met, Outcome(Reply()), None, "")
+            self._record(head, command, met, Outcome(Reply()), None, "", 0)
             raise _End(delivery.kind == "reset")
         try:
             body = read_body(file, head, self._sock.sendall)
@@ -184,7 +184,7 @@ class Connection:
         request_id = secrets.token_hex(16)
         aborted = delivery is not None and delivery.aborts
         status = None if aborted else outcome.reply.status
-        self._record(head, command, met, outcome, status, request_id)
+        self._record(head, command, met, outcome, status, request_id, len(body))
         if met.pause is not None:
             self._faults.pause(met.pause, lambda: self._dropped)
         if delivery is not None and delivery.aborts:
@@ -217,6 +217,7 @@ class Connection:
         outcome: Outcome,
         status: Optional[int],
         request_id: str,
+        size: int,
     ) -> None:
         headers = {name: value for name, value in head.headers.items() if name != "authorization"}
         self._records.add(
@@ -234,6 +235,7 @@ class Connection:
                 faults=met.kinds(),
                 identity=outcome.identity,
                 address=self._address,
+                size=size,
             )
         )
 

@@ -14,6 +14,9 @@ __all__ = ["Records", "Request"]
 
 logger = logging.getLogger("uun_iot.sandbox")
 
+#: bytes of bodies that are kept where the requests are limited: a camera's fill any memory
+_MOST_BYTES = 100_000_000
+
 
 @dataclass(frozen=True)
 class Request:
@@ -35,6 +38,7 @@ class Request:
         number: of the request, from 1; 0 before the records have it.
         identity: of the gateway that sent it, where its token or access codes prove it.
         address: that it came from.
+        size: of its body, in bytes.
     """
 
     time: float
@@ -51,6 +55,7 @@ class Request:
     number: int = 0
     identity: Optional[str] = None
     address: str = ""
+    size: int = 0
 
     @property
     def answered(self) -> bool:
@@ -66,7 +71,7 @@ class Records:
             reply goes out; None for nobody.
 
     Args:
-        limit: how many requests are kept, the latest ones; None for all.
+        limit: how many requests are kept, the latest ones, of 100 MB at most; None for all.
 
     Raises:
         ValueError: ``limit`` is less than 1.
@@ -81,7 +86,9 @@ class Records:
         self._observers: List[Callable[[Request], object]] = []
         self._version = 0
         self._number = 0
-        self._requests: Deque[Request] = deque(maxlen=limit)
+        self._limit = limit
+        self._requests: Deque[Request] = deque()
+        self._bytes = 0
         self._connections = 0
         self._handshakes = 0
 
@@ -138,6 +145,7 @@ class Records:
         """Forget the requests; the counters of connections go on."""
         with self._changed:
             self._requests.clear()
+            self._bytes = 0
             self._notify()
 
     def since(self, number: int) -> List[Request]:
@@ -180,9 +188,18 @@ class Records:
                 self._show(request, observer)
             with self._changed:
                 self._requests.append(request)
+                self._bytes += request.size
+                while self._too_many():
+                    self._bytes -= self._requests.popleft().size
                 self._notify()
         if self.on_request is not None:
             self._show(request, self.on_request)
+
+    def _too_many(self) -> bool:
+        kept = len(self._requests)
+        if self._limit is None or kept <= 1:
+            return False
+        return kept > self._limit or self._bytes > _MOST_BYTES
 
     @staticmethod
     def _show(request: Request, observer: Callable[[Request], object]) -> None:

@@ -69,7 +69,7 @@ class Sandbox(Arrivals):
         now: wall-clock seconds since 1970, where that is not the clock's.
         answers: directory of JSON files that commands answer; see `AnswerFiles`.
         gateways: how many gateways have credentials of their own.
-        limit: how many requests are kept, the latest ones; None for all.
+        limit: how many requests are kept, the latest ones, of 100 MB at most; None for all.
 
     Raises:
         ModuleNotFoundError: the extra is not installed; the text says how.
