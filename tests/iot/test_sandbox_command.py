@@ -79,6 +79,7 @@ def test_it_runs_until_it_is_told_to_end(
     assert [one["command"] for one in recorded] == ["oidc/grantToken", "weather/add"]
     assert config["uuThing"]["accessCode1"] not in (tmp_path / "requests.jsonl").read_text()
     assert stat.S_IMODE((tmp_path / "config.json").stat().st_mode) == 0o600
+    assert (tmp_path / ".sandbox" / ".gitignore").read_text() == "*\n"  # it holds keys
 
 
 @pytest.mark.slow
@@ -117,6 +118,13 @@ def test_a_terminal_that_knows_few_characters_gets_escapes(tmp_path: Path) -> No
         child.terminate()
         assert (child.wait(), child.errors) == (0, [])
     assert (folder / "čidlo.json").exists()
+
+
+def test_a_folder_with_something_in_it_is_not_kept_from_git(tmp_path: Path) -> None:
+    (tmp_path / "weather.py").write_text("")
+    with start(tmp_path, *ANY_PORT, "--directory", ".") as child:
+        up(child)
+    assert not (tmp_path / ".gitignore").exists() and (tmp_path / "ca.pem").exists()
 
 
 def test_it_prints_the_configuration_where_no_file_is_named(tmp_path: Path) -> None:

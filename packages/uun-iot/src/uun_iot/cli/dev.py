@@ -21,6 +21,7 @@ from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .logs import add_log, configure
 from .patience import telling_what_is_awaited
+from .private import make_private
 from .text import give_up_output, one_line, say
 
 if TYPE_CHECKING:
@@ -78,7 +79,10 @@ def main(options: argparse.Namespace) -> int:
     config = _configuration(options.config)
     script = _script(options.script)
     directory = Path(options.directory)
-    _make(directory)
+    try:
+        make_private(directory, 0o700)
+    except OSError as exc:
+        raise Failed(f"{directory}: cannot be made ({exc.strerror})") from None
     if (directory / "config.json").resolve() == Path(options.config).resolve():
         raise Misused(
             f"--directory: {directory} is the folder of {options.config}, which would be written "
@@ -128,16 +132,6 @@ def _script(path: Optional[str]) -> Any:
         return Script.load(path)
     except (OSError, ValueError) as exc:
         raise Misused(one_line(f"{exc}")) from None
-
-
-def _make(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        ignore = directory / ".gitignore"
-        if not ignore.exists():
-            ignore.write_text("*\n", encoding="ascii")  # it holds keys
-    except OSError as exc:
-        raise Failed(f"{directory}: cannot be made ({exc.strerror})") from None
 
 
 @contextlib.contextmanager

@@ -13,6 +13,7 @@ import shlex
 import signal
 import socket
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from uun_iot_core import atomic_write
@@ -21,6 +22,7 @@ from uun_iot_core.wakeful import WakefulEvent
 from ..cli.arguments import Parser
 from ..cli.arguments import path as path_argument
 from ..cli.errors import Failed, Misused
+from ..cli.private import make_private
 from ..cli.text import fitted, say
 from ..values import shown
 from .actions import Action, parse_flag
@@ -116,6 +118,7 @@ def main(args: argparse.Namespace) -> int:
         ended = stack.enter_context(_signals())
         try:
             script = Script.load(args.script) if args.script else None
+            make_private(Path(args.directory))
             sandbox = Sandbox(
                 args.port,
                 host=args.host,
