@@ -145,3 +145,12 @@ def test_counts_are_as_quick_after_many_ids_that_are_no_series() -> None:
         counts = ledger.counts()
     assert time.perf_counter() - begin < 0.1  # a walk through all of them takes 2 s
     assert counts == (100_003, 11, 2)
+
+
+def test_ids_that_are_no_series_do_not_fill_the_memory() -> None:
+    ledger = Ledger()
+    ledger.add("weather/add", [f"{number:x}-{number % 10}" for number in range(250_000)])
+    ledger.add("weather/add", ["run-1", "0-0", "1-3"])
+    assert len(ledger._series) == 200_000
+    # what came early is still told apart, later ones count as new
+    assert ledger.counts() == (250_002, 1, 1)

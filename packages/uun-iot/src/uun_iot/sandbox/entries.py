@@ -13,7 +13,7 @@ __all__ = ["Counts", "Ledger", "entries_of"]
 
 _OWN = (None, GRANT, HEARTBEAT, GET_CONFIGURATION)
 _NUMBERED = re.compile(r"(.*?)(\d{1,15})", re.DOTALL | re.ASCII)
-#: ids without a number that are remembered; later ones count as new
+#: ids without a number, and series, that are remembered; later ones count as new
 _MOST_NAMES = 200_000
 
 
@@ -118,12 +118,21 @@ class Ledger:
                 if new and len(self._names) < _MOST_NAMES:
                     self._names.add((command, str(one)))
             else:
-                series = self._series.setdefault((command, match.group(1)), _Numbers())
-                before = series.missing
-                new = series.add(int(match.group(2)))
-                self._missing += series.missing - before
+                new = self._add_numbered((command, match.group(1)), int(match.group(2)))
             self._delivered += new
             self._duplicated += not new
+
+    def _add_numbered(self, key: Tuple[str, str], number: int) -> bool:
+        """Take in an entry of a series; return whether it is new."""
+        series = self._series.get(key)
+        if series is None:
+            if len(self._series) >= _MOST_NAMES:  # UUIDs, most likely, of a long run
+                return True
+            series = self._series[key] = _Numbers()
+        before = series.missing
+        new = series.add(number)
+        self._missing += series.missing - before
+        return new
 
     def counts(self) -> Counts:
         """Return the counts so far."""
