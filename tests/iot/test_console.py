@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 import threading
+import time
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
@@ -126,6 +127,17 @@ class TestWhatItShows:
             assert [one["points"] for one in more if one["name"] == "cpuUsage"] == [
                 [[uuapp.requests[-1].time, 99]]
             ]
+
+    def test_a_request_is_told_also_where_an_observer_takes_its_time(
+        self, page: Page, uuapp: Sandbox, client: UuAppClient
+    ) -> None:
+        client.command("weather/add", {})
+        with closing(page.events()) as events:
+            events.until("requests", len)
+            # a file on a slow disk, say: the stream must not have looked before it is done
+            uuapp.records.observe(lambda request: time.sleep(1))
+            client.command("hive/add", {})
+            events.until("requests", lambda all: [one["command"] for one in all] == ["hive/add"])
 
     def test_what_arrived_before_the_console_was_there(
         self, uuapp: Sandbox, client: UuAppClient

@@ -84,6 +84,7 @@ class Records:
         self._changed = threading.Condition()
         self._order = threading.Lock()  # observers see the requests one by one, in order
         self._observers: List[Callable[[Request], object]] = []
+        self._told: List[Callable[[], object]] = []
         self._version = 0
         self._number = 0
         self._limit = limit
@@ -179,6 +180,15 @@ class Records:
                 observer(request)
             self._observers.append(observer)
 
+    def tell(self, told: Callable[[], object]) -> None:
+        """Call a function after each request, when that can be read here.
+
+        Args:
+            told: called as observers are; who looks when an observer is called may be too early.
+        """
+        with self._order:
+            self._told.append(told)
+
     def add(self, request: Request) -> None:
         """Take in a request, and number it."""
         with self._order:
@@ -192,6 +202,8 @@ class Records:
                 while self._too_many():
                     self._bytes -= self._requests.popleft().size
                 self._notify()
+            for told in self._told:
+                told()
         if self.on_request is not None:
             self._show(request, self.on_request)
 

@@ -148,7 +148,7 @@ class Console:
             return
         self._watching = True
         self._sandbox.records.observe(self._overview.add)
-        self._sandbox.records.observe(lambda request: self._feed.notify())
+        self._sandbox.records.tell(self._feed.notify)
         self._sandbox.on_change = self._changed
         self._changed()
 
