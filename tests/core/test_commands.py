@@ -394,14 +394,16 @@ def test_a_module_that_never_tells_its_status_leaves_room_for_commands(tmp_path:
                 client.send(b"status\n")
             assert begun.wait(SOON)
             assert eventually(lambda: ask(path, b"status\n") == refused)
-            assert ask(path, b"echo\n") == b"0 ('echo', None)\n"
+            # those for whom there was no room at first are gone by now
+            assert eventually(lambda: ask(path, b"echo\n") == b"0 ('echo', None)\n")
             # a stop that waits for them says so
             assert {name for name, _ in gateway._sources.busy()} == {"uun_iot external status"}
             let_go.set()
             answers = [client.answer() for client in asking]
     assert gateway._sources.busy() == []
     assert answers[0].startswith(b"0 {")
-    assert set(answers) - {refused} == {one for one in answers if one.startswith(b"0 {")}
+    answered = {one for one in answers if one.startswith(b"0 {")}
+    assert set(answers) - answered <= {refused, b"1 too many clients, try again\n"}
 
 
 def test_a_stop_waits_for_the_handler_that_runs_and_refuses_those_that_wait(

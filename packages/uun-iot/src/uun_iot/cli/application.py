@@ -14,7 +14,8 @@ import traceback
 from types import FrameType
 from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ..values import shown
+from uun_iot_core.values import shown
+
 from .arguments import path as path_argument
 from .errors import Failed, Misused
 from .text import fitted

@@ -7,7 +7,8 @@ import errno
 import os
 from typing import NoReturn
 
-from ..values import shown
+from uun_iot_core.values import shown
+
 from .errors import Misused
 
 __all__ = ["Parser", "path"]

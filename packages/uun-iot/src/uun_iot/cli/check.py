@@ -11,7 +11,8 @@ import argparse
 import os
 from typing import Any, Iterator, List, Tuple
 
-from ..values import shown
+from uun_iot_core.values import shown
+
 from .application import add_events
 from .arguments import path as path_argument
 from .errors import Misused

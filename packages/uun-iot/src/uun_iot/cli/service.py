@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 from typing import List
 
-from ..values import shown
+from uun_iot_core.values import shown
+
 from .application import add_application, add_config, application_of, load
 from .errors import Failed, Misused
 from .text import fitted, one_line, say

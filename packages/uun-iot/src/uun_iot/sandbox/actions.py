@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Tuple, Union
 
-from ..values import json_problem, shown
+from uun_iot_core.values import json_problem, shown
+
 from .certificates import CERTIFICATE_KINDS
 from .durations import HOUR, parse_duration
 from .faults import FAULT_KINDS, Fault

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from uun_iot_core import atomic_write
+from uun_iot_core.values import shown
 from uun_iot_core.wakeful import WakefulEvent
 
 from ..cli.arguments import Parser
@@ -24,7 +25,6 @@ from ..cli.arguments import path as path_argument
 from ..cli.errors import Failed, Misused
 from ..cli.private import make_private
 from ..cli.text import fitted, say
-from ..values import shown
 from .actions import Action, parse_flag
 from .durations import parse_duration
 from .extra import missing_extra

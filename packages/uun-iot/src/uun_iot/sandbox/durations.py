@@ -6,7 +6,7 @@ import math
 import re
 from typing import Any, Optional
 
-from ..values import shown
+from uun_iot_core.values import shown
 
 __all__ = ["HOUR", "YEAR", "parse_duration", "show_duration"]
 

@@ -19,7 +19,8 @@ import threading
 from dataclasses import dataclass, field
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Union
 
-from ..values import json_problem, shown
+from uun_iot_core.values import json_problem, shown
+
 from .durations import HOUR, YEAR, show_duration
 from .messages import Reply, error_map
 

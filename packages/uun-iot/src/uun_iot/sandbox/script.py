@@ -8,7 +8,8 @@ import sys
 from pathlib import Path
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
-from ..values import shown
+from uun_iot_core.values import shown
+
 from .actions import AT_ONCE, Action, parse_action
 from .durations import parse_duration, show_duration
 from .extra import REMEDY

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, 
 from uun_iot import Gateway
 from uun_iot.exceptions import ConfigError
 from uun_iot.sandboxed import moved, sandboxed
-from uun_iot.values import json_problem
 from uun_iot_core import Clock, load_config
+from uun_iot_core.values import json_problem
 from uun_iot_storage import Storage
 
 from .delivery import Delivery, Key, Ledger
