@@ -134,6 +134,7 @@ def test_a_directory_that_is_gone_leaves_memory_and_timers_and_the_update_comes_
 
 
 FAILING = """
+import hashlib  # an update loads it, and another user may have no right to read it
 import os, sys, logging
 sys.path.insert(0, sys.argv[2])
 from pathlib import Path
