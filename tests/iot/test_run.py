@@ -39,7 +39,7 @@ def test_a_signal_ends_it_cleanly(project: Path, number: str, status: int) -> No
         running.wait_for_line("^measure$")
         running.signal(getattr(signal, number))
         assert running.wait() == status
-        assert running.lines[-1] == "stop"
+        assert "stop" in running.lines  # perhaps beside the first tick of `send`
         assert any(f"stopping after {number}" in line for line in running.errors)
 
 
