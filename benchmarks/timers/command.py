@@ -31,7 +31,7 @@ from .contenders import (
 FULL: Dict[str, Any] = {
     "rounds": 3,
     "seconds": 2.0,
-    "imports": 21,
+    "imports": 41,
     "numbers": [1, 10, 100, 1_000, 5_000, 10_000],
 }
 QUICK: Dict[str, Any] = {"rounds": 1, "seconds": 2.0, "imports": 7, "numbers": [1, 100, 1_000]}

@@ -1,10 +1,13 @@
 """Events, timers, gateway and configuration: the core of uun-iot, without dependencies."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 from ._version import __version__
 from .class_property import classproperty
 from .clock import SYSTEM_CLOCK, Clock, ManualClock
 from .config import load_config, problems
-from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
 from .events import (
     EvConfUpdate,
     Event,
@@ -26,6 +29,9 @@ from .timers import ModuleTimer, RepeatTimer
 from .timestamps import get_datetime_from_iso_timestamp, get_iso_timestamp
 from .typing import IModule
 from .updates import Config
+
+if TYPE_CHECKING:
+    from .diagnostic import DiagnosticEvent, GatewayDiagnosticEvent, GeneralDiagnosticEvent
 
 __all__ = [
     "Clock",
@@ -65,3 +71,12 @@ __all__ = [
     "on",
     "problems",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # loaded when they are asked for: most gateways have no health check
+    if name in ("DiagnosticEvent", "GatewayDiagnosticEvent", "GeneralDiagnosticEvent"):
+        from . import diagnostic
+
+        return getattr(diagnostic, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -21,7 +21,6 @@ from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
 from .process import is_failure
 from .signals import SignalExit
 from .sources import Sources
-from .status import status_of
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
 from .timer_stats import TimerStats
@@ -37,7 +36,6 @@ G = TypeVar("G", bound="Gateway")
 
 #: seconds of requests that stop handlers get when the gateway stops
 STOP_GRACE = 5.0
-
 _STOPPED, _STARTING, _RUNNING, _STOPPING = "stopped", "starting", "running", "stopping"
 
 
@@ -323,6 +321,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
         Modules and the client add to it by a method ``_gateway_status()``.
         """
+        from .status import status_of  # here, since many gateways are never asked
+
         return status_of(self)
 
     def _enter(self, state: str) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from .events.base import Event, find_handlers, module_id_of, parts_of
+from .events.base import Event, find_handlers, parts_of
 from .events.decorators import EventRegister
 from .exceptions import ModuleError, json_type
 from .logs import get_logger
+from .naming import module_id_of
 
 __all__ = ["Modules", "call_init", "events_in", "modules_in", "owners_in", "tell"]
 

@@ -1,6 +1,6 @@
 """`TimerStats`: how a timer fares, and the record that the scheduler keeps for it."""
 
-from __future__ import annotations
+# without postponed annotations, each of which a NamedTuple would compile when it is imported
 
 import sys
 import traceback
