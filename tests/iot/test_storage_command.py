@@ -124,7 +124,9 @@ def test_what_has_no_end_is_not_read(tmp_path: Path, what: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in ("pipe", "/dev/zero"):
         line = refused(run("storage", what, path, cwd=tmp_path), 1)
-        assert line.startswith(f"uun-iot storage: {path}: this is no file;")
+        place = os.path.realpath(tmp_path / path)
+        said = f"uun-iot storage: backup file {place}: it is a device, a pipe or a socket;"
+        assert line.startswith(said)
 
 
 def test_a_terminal_that_knows_few_characters_gets_escapes(backup: Path, tmp_path: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from types import TracebackType
-from typing import Any, List, Optional, Type
+from typing import Any, List
 
 
 class CronSlices:
@@ -22,9 +21,4 @@ class CronTab:
     def __enter__(self) -> CronTab:
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None: ...
+    def __exit__(self, *exc: object) -> None: ...

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-from types import TracebackType
-from typing import Callable, List, Optional, Type
+from typing import Callable, List
 
 from .events.threads import Busy
 from .logs import get_logger
@@ -59,10 +58,5 @@ class StopWatch:
     def __enter__(self) -> None:
         self.begin()
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        trace: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, *exc: object) -> None:
         self.end()

@@ -12,7 +12,6 @@ import csv
 import io
 import json
 import os
-import stat
 import sys
 from typing import IO, TYPE_CHECKING, Any, Dict, Iterator, List, Optional
 
@@ -71,7 +70,6 @@ def main(options: argparse.Namespace) -> int:
     from uun_iot_storage import StorageError
     from uun_iot_storage.inspection import look_into, requeue
 
-    _refuse_what_has_no_end(options.file)
     try:
         if options.what == "requeue":
             count = requeue(options.file)
@@ -88,20 +86,6 @@ def main(options: argparse.Namespace) -> int:
         for line in table(_rows(backup)):
             say(line)
     return 0
-
-
-def _refuse_what_has_no_end(path: str) -> None:
-    """Refuse devices and pipes, which may be read for ever.
-
-    Raises:
-        Failed: it is one.
-    """
-    try:
-        mode = os.stat(path).st_mode
-    except OSError:
-        return  # what is read next says it
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise Failed(f"{one_line(path)}: this is no file; give the path of a storage's backup file")
 
 
 def _summary(backup: Backup) -> Dict[str, Any]:

@@ -7,8 +7,7 @@ import json
 import os
 import tempfile
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Mapping, Optional, Union
 
 from uun_iot import Gateway
 from uun_iot.exceptions import ConfigError
@@ -136,18 +135,13 @@ class Gateways:
         self._failures.listen()
         return self
 
-    def __exit__(
-        self,
-        exc_type: Optional[Type[BaseException]],
-        exc: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def __exit__(self, exc_type: object, *exc: object) -> None:
         __tracebackhide__ = True
         try:
             self.stop()
         finally:
             self._failures.close()
-        if exc is None:
+        if exc_type is None:
             self._failures.check()
 
     def take_failures(self) -> List[Failure]:
