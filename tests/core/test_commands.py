@@ -401,8 +401,8 @@ def test_a_module_that_never_tells_its_status_leaves_room_for_commands(tmp_path:
             let_go.set()
             answers = [client.answer() for client in asking]
     assert gateway._sources.busy() == []
-    assert answers[0].startswith(b"0 {")
     answered = {one for one in answers if one.startswith(b"0 {")}
+    assert answered  # of any of them: their threads may run in another order
     assert set(answers) - answered <= {refused, b"1 too many clients, try again\n"}
 
 
