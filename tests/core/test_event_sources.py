@@ -27,7 +27,14 @@ from uun_iot_core import (
     on,
     stop_watch,
 )
-from uun_iot_core.events import EventType, HandlerInfo, Register, get_event_class, merge_events
+from uun_iot_core.events import (
+    EventType,
+    HandlerInfo,
+    Register,
+    get_event_class,
+    merge_events,
+    registered_event_submodule,
+)
 
 
 class Module:
@@ -86,6 +93,18 @@ def test_handlers_go_to_the_sources_that_are_there() -> None:
     more = attach_handlers({}, [Module()], events)
     assert more == events
     assert tick.number_of_handlers() == 3
+
+
+def test_what_must_be_an_iterable_is_named_where_it_is_none() -> None:
+    one: Any = Module()
+    source: Any = EvTick()
+    no_list = "^%s: expected an iterable, got .*; put it in a list"
+    with pytest.raises(TypeError, match=no_list % "objects"):
+        attach_handlers({}, one)
+    with pytest.raises(TypeError, match=no_list % "events"):
+        attach_handlers({}, [one], source)
+    with pytest.raises(TypeError, match=no_list % "allowed_events"):
+        registered_event_submodule(one, source)
 
 
 def test_of_two_sources_of_an_event_the_new_one_wins() -> None:

@@ -70,11 +70,13 @@ def attach_handlers(
     Raises:
         UnsupportedEvent: no class is known for an event.
         ModuleError: two objects handle the same command.
+        TypeError: what must be an iterable is none.
     """
-    given = list(events or ())
+    given = list(_iterable(events or (), "events"))
     sources = {event.event_type: event for event in given}
     found: Dict[Any, List[Tuple[Handler, HandlerInfo]]] = {}
     owners: Dict[Any, List[Any]] = {}
+    objects = _iterable(objects, "objects")
     for one in {id(one): one for one in objects}.values():  # each once
         for handler, info in find_handlers(one):
             found.setdefault(info.event_type, []).append((handler, info))
@@ -157,6 +159,15 @@ def registered_event_submodule(
     Args:
         submodule: the object; it is returned.
         allowed_events: the events whose handlers count; None for all.
+
+    Raises:
+        TypeError: ``allowed_events`` is no iterable, or the object takes no attributes.
     """
-    mark_submodule(submodule, allowed_events)
+    mark_submodule(submodule, _iterable(allowed_events, "allowed_events"))
     return submodule
+
+
+def _iterable(given: T, what: str) -> T:
+    if given is not None and not isinstance(given, Iterable):
+        raise TypeError(f"{what}: expected an iterable, got {given!r}; put it in a list")
+    return given
