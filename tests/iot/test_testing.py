@@ -502,7 +502,9 @@ def run_pytest(
 ) -> "subprocess.CompletedProcess[str]":
     code = f"import sys, pytest\n{before}\nsys.exit(pytest.main(sys.argv[1:]))\n"
     return subprocess.run(
-        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider", *arguments],
+        # without hypothesis and anyio, which take longer to load than all the rest
+        [sys.executable, "-c", code, "-q", "-p", "no:cacheprovider"]
+        + ["-p", "no:hypothesispytest", "-p", "no:anyio", *arguments],
         cwd=folder,
         capture_output=True,
         text=True,
