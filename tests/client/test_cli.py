@@ -235,3 +235,20 @@ def test_an_interrupted_command_ends_with_one_line_and_130(
         assert child.wait(10) == 130
         assert child.errors == ["uun-iot-client: interrupted"]
     uuapp.faults.remove(slow)
+
+
+def test_what_an_interruption_leaves_half_made_says_nothing(
+    uuapp: Sandbox, config_file: Path, tmp_path: Path
+) -> None:
+    program = """
+import http.client, sys
+from uun_iot_client.cli import main
+def interrupted(self, *args, **kwargs):
+    raise KeyboardInterrupt
+http.client.HTTPResponse.__init__ = interrupted
+sys.exit(main())
+"""
+    started = [sys.executable, "-X", "dev", "-W", "error", "-c", program]
+    done = run("call", COMMAND, cwd=tmp_path, program=started)
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "uun-iot-client: interrupted\n"

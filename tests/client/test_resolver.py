@@ -79,6 +79,7 @@ def hanging(uuapp: Sandbox, config: Dict[str, Any], system: System) -> Dict[str,
     """A configuration whose uuApp has a name that the system does not find."""
     config["uuApp"]["gateway"] = f"{HOST}:{uuapp.gateway.partition(':')[2]}"
     uuapp.uuapp.gateways.add(config["uuApp"]["gateway"])
+    UuAppClient(config).close()  # a token is in the file: short deadlines are not for getting one
     return config
 
 

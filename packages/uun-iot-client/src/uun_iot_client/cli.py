@@ -111,6 +111,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"uun-iot-client: {exc}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        # what was only half made, an HTTPResponse say, may complain when it is let go
+        sys.unraisablehook = lambda unraisable: None
         print("uun-iot-client: interrupted", file=sys.stderr)
         return 130
     except _NoOutput as exc:  # what was asked for is done, but nobody can know of it

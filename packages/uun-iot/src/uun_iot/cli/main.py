@@ -94,6 +94,8 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         print(f"{called}: {fitted(str(exc))}", file=sys.stderr)
         return exc.status
     except KeyboardInterrupt:
+        # what was only half made, an HTTPResponse say, may complain when it is let go
+        sys.unraisablehook = lambda unraisable: None
         print(f"{called}: interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:
