@@ -10,6 +10,7 @@ from typing import Any, Dict, List
 import pytest
 import requests
 
+from tests.client.clients import hurried
 from tests.support.sandbox import Sandbox
 from uun_iot_client import (
     CircuitOpen,
@@ -47,7 +48,7 @@ def opened(client: UuAppClient, uuapp: Sandbox, failures: int = 5) -> None:
 def test_a_backlog_does_not_spend_a_time_out_for_each_of_its_entries(
     uuapp: Sandbox, config: Dict[str, Any], clock: ManualClock
 ) -> None:
-    client = UuAppClient(config, clock=clock, read_timeout=0.1)
+    client = hurried(config, clock=clock, read_timeout=0.1)
     uuapp.faults.add("delay", command=COMMAND, seconds=60)  # a network that swallows everything
     session = UuCmdSession(client, COMMAND)
     results = [session.post({"n": number})[1] for number in range(5000)]
@@ -223,7 +224,7 @@ def test_no_access_codes_are_sent_while_it_is_open(
 def test_a_request_that_is_ended_by_a_stop_does_not_open_it(
     uuapp: Sandbox, config: Dict[str, Any]
 ) -> None:
-    client = UuAppClient(config, read_timeout=0.1, breaker_failures=1)
+    client = hurried(config, read_timeout=0.1, breaker_failures=1)
     uuapp.faults.add("slow", command=COMMAND, chunk_size=1, seconds=0.05)
     calling = threading.Thread(target=client.post, args=(COMMAND,))
     calling.start()

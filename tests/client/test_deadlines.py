@@ -11,6 +11,7 @@ from typing import Any, Callable, Dict, List
 import pytest
 import requests
 
+from tests.client.clients import hurried
 from tests.client.wire import WireServer, read_request
 from tests.support.sandbox import Sandbox
 from uun_iot_client import (
@@ -57,7 +58,7 @@ def ended(result: Any, start: float) -> None:
 def test_a_reply_that_trickles_in_ends_with_the_deadline(
     uuapp: Sandbox, config: Dict[str, Any], method: str, where: str
 ) -> None:
-    client = UuAppClient(config, deadline=0.4)
+    client = hurried(config, deadline=0.4)
     trickle(uuapp, where)
     start = time.monotonic()
     ended(getattr(client, method)(COMMAND, {"a": "1"}), start)
@@ -84,7 +85,7 @@ def test_a_deadline_may_be_that_of_a_call_or_of_a_session(
 
 
 def test_a_call_has_no_deadline_where_that_is_wished(config: Dict[str, Any]) -> None:
-    client = UuAppClient(config, deadline=math.inf)
+    client = hurried(config, deadline=math.inf)
     assert client.post(COMMAND, {"a": 1})[1] is None
     assert client.post(COMMAND, {"a": 1}, deadline=math.inf)[1] is None
     assert client._transport._calls._watcher is None
@@ -151,7 +152,7 @@ def test_a_handshake_that_never_comes_ends_with_the_connect_time_out(
 
 def test_a_form_has_the_more_time_the_bigger_it_is(uuapp: Sandbox, config: Dict[str, Any]) -> None:
     # 300 KiB: 0.1 s, and 18 s for a slow link
-    client = UuAppClient(config, deadline=0.1)
+    client = hurried(config, deadline=0.1)
     slow = uuapp.faults.add("delay", command=COMMAND, seconds=1.0)
     _, exc = client.multipart(COMMAND, {"a": b"x" * 300 * 1024})
     assert exc is None
@@ -161,7 +162,7 @@ def test_a_form_has_the_more_time_the_bigger_it_is(uuapp: Sandbox, config: Dict[
 
 
 def test_redirects_share_one_deadline(uuapp: Sandbox, config: Dict[str, Any]) -> None:
-    client = UuAppClient(config, deadline=0.6)
+    client = hurried(config, deadline=0.6)
     uuapp.faults.add("redirect", command=COMMAND, location=uuapp.url("other/one"), times=1)
     trickle(uuapp, "headers", "other/one")
     start = time.monotonic()

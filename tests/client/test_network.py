@@ -10,6 +10,7 @@ from typing import Any, Callable, Dict, Iterator, List, Optional
 import pytest
 import requests
 
+from tests.client.clients import hurried
 from tests.support.sandbox import Sandbox
 from uun_iot_client import (
     CommandError,
@@ -110,7 +111,7 @@ def test_http_1_0_is_spoken_too(uuapp: Sandbox, ready: UuAppClient) -> None:
 def test_every_call_has_a_time_out(uuapp: Sandbox, config: Dict[str, Any]) -> None:
     usual = Timeouts()
     assert 0 < usual.connect <= usual.read <= 60 <= usual.deadline < 3600
-    client = UuAppClient(config, read_timeout=0.3)
+    client = hurried(config, read_timeout=0.3)
     uuapp.faults.add("delay", seconds=20)
     for call in (client.get, client.post, client.multipart):
         response, exc = call(COMMAND)

@@ -19,6 +19,7 @@ from typing import Any, Dict, Iterator, List, Tuple
 import pytest
 import requests
 
+from tests.client.clients import hurried
 from tests.support.processes import Child
 from tests.support.sandbox import Sandbox
 from uun_iot_client import NetworkError, TokenServiceUnreachable, UuAppClient
@@ -79,7 +80,6 @@ def hanging(uuapp: Sandbox, config: Dict[str, Any], system: System) -> Dict[str,
     """A configuration whose uuApp has a name that the system does not find."""
     config["uuApp"]["gateway"] = f"{HOST}:{uuapp.gateway.partition(':')[2]}"
     uuapp.uuapp.gateways.add(config["uuApp"]["gateway"])
-    UuAppClient(config).close()  # a token is in the file: short deadlines are not for getting one
     return config
 
 
@@ -95,7 +95,7 @@ def ended(exc: Any, start: float) -> None:
 def test_a_name_that_is_not_resolved_ends_a_call_in_its_time(
     uuapp: Sandbox, hanging: Dict[str, Any], method: str, arguments: Dict[str, float]
 ) -> None:
-    client = UuAppClient(hanging, **arguments)  # type: ignore[arg-type]  # floats, all of them
+    client = hurried(hanging, **arguments)
     start = time.monotonic()
     response, exc = getattr(client, method)(COMMAND, {})
     assert response is None
@@ -117,7 +117,7 @@ def test_the_name_of_the_token_service_ends_a_call_in_its_time(
 def test_many_calls_wait_for_one_answer(
     uuapp: Sandbox, hanging: Dict[str, Any], system: System
 ) -> None:
-    client = UuAppClient(hanging, deadline=0.3, breaker_failures=0)
+    client = hurried(hanging, deadline=0.3, breaker_failures=0)
     with ThreadPoolExecutor(64) as pool:
         results = list(pool.map(lambda _: client.get(COMMAND), range(64)))
     assert all(isinstance(exc, requests.ConnectTimeout) for _, exc in results)
@@ -129,7 +129,7 @@ def test_many_calls_wait_for_one_answer(
 def test_calls_find_the_server_when_its_name_is_resolved_again(
     uuapp: Sandbox, hanging: Dict[str, Any], system: System
 ) -> None:
-    client = UuAppClient(hanging, deadline=0.3, breaker_failures=0)
+    client = hurried(hanging, deadline=0.3, breaker_failures=0)
     assert client.get(COMMAND)[1] is not None
     system.answers[HOST] = ["127.0.0.1"]
     system.goes_on.set()

@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from requests_toolbelt.multipart.encoder import MultipartEncoder
 
+from tests.client.clients import hurried
 from tests.client.wire import WireServer, read_request
 from tests.support.sandbox import Sandbox
 from uun_iot_client import (
@@ -118,7 +119,7 @@ def test_all_kept_connections_may_be_dead(uuapp: Sandbox, ready: UuAppClient) ->
 
 
 def test_a_slow_reply_is_no_dead_connection(uuapp: Sandbox, config: Dict[str, Any]) -> None:
-    client = UuAppClient(config, read_timeout=0.2)
+    client = hurried(config, read_timeout=0.2)
     uuapp.faults.add("delay", command=COMMAND, seconds=20)
     assert isinstance(client.get(COMMAND)[1], requests.ReadTimeout)
     assert sent(uuapp) == 1

@@ -16,6 +16,7 @@ from typing import Any, Dict, Iterator, List
 import pytest
 import requests
 
+from tests.client.clients import hurried
 from tests.support.sandbox import Sandbox
 from tests.support.wait import eventually
 from uun_iot_client import GatewayStopping, TokenError, UuAppClient
@@ -189,7 +190,7 @@ def test_a_call_of_others_goes_on_when_those_of_stop_handlers_are_ended(
 def test_a_call_that_connects_after_the_moment_is_ended_as_well(
     uuapp: Sandbox, config: Dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    client = UuAppClient(config, read_timeout=0.3)
+    client = hurried(config, read_timeout=0.3)
     client.close()
     resolving, go_on = threading.Event(), threading.Event()
     resolve = socket.getaddrinfo
