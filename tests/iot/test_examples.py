@@ -79,7 +79,7 @@ def test_each_command_in_the_readme_is_one_line_that_makes_its_own_environment()
 @pytest.mark.slow
 def test_the_demo_loses_nothing_and_says_so(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, str(ROOT / "examples" / "demo.py"), "--seconds", "12"],
+        [sys.executable, str(ROOT / "examples" / "demo.py"), "--seconds", "20"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
