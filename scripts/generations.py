@@ -50,11 +50,10 @@ STYLES: Dict[str, Sequence[str]] = {
     f"{CORE}/modules.py": ("Modules.parts", "call_init", "events_in", "owners_in"),
     f"{CORE}/sources.py": ("Sources._source",),
     f"{STORAGE}/module.py": (
-        *("Module._configuration_updated", "Module._update_config"),
+        *("Module._gateway_updated", "Module._update_config", "_takes"),
         *("Module._set_config_manager_base", "Module._config_manager"),
     ),
     f"{WHOLE}/events.py": (),
-    f"{WHOLE}/utils.py": (),
     f"{WHOLE}/modules/library.py": ("ConfigUpdates", "init_library_module_events"),
 }
 COMMANDS: Dict[str, Sequence[str]] = {

@@ -175,30 +175,69 @@ def updated(directory: Path, init: Any, gateway: Dict[str, Any], new: Dict[str, 
     return built
 
 
-def test_an_update_reaches_a_module_that_was_given_a_copy(tmp_path: Path) -> None:
-    seen: List[Any] = []
+def test_an_update_reaches_a_module_that_has_a_copy(tmp_path: Path) -> None:
+    class Given(Module):
+        id = "given"
+
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(copy.deepcopy(config))
 
     class Copying(Module):
         id = "copying"
 
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(config)
+            self._config = copy.deepcopy(config)
+
+    made: List[Module] = []
+
+    def init(config: Dict[str, Any], uuclient: Any) -> List[Module]:
+        made.extend([Given(config["gateway"]), Copying(config["gateway"])])
+        return made
+
+    old, new = ({"given": {"a": a}, "copying": {"a": a}} for a in (1, 2))
+    gateway = updated(tmp_path, init, old, new)
+    assert [one._config is gateway.config["gateway"] for one in made] == [True, True]
+
+
+def test_a_module_with_a_handler_of_its_own_takes_an_update_by_itself(tmp_path: Path) -> None:
+    seen: List[Any] = []
+
+    class Newer(Module):
+        id = "newer"
+
         @EvConfUpdate.subscribe
-        def newer(self, new_config: Dict[str, Any]) -> None:
-            # the module's own handler has been called before
-            seen.append((new_config is self._config, self._c("a")))
+        def on_config(self, new_config: Dict[str, Any]) -> None:
+            seen.append((self._c("a"), new_config["newer"]["a"]))
+
+    class Documented(Module):
+        id = "documented"
+
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(config)
+            self._config = {"documented": {"a": 1, "calibration": 0.7}}
 
         @on("update")
-        def documented(self) -> None:
-            seen.append((True, self._c("a")))
+        def on_update(self) -> None:
+            seen.append((self._c("a"), self._c("calibration")))
 
-    made: List[Copying] = []
+    class AtRunTime(Module):
+        id = "atRunTime"
 
-    def init(config: Dict[str, Any], uuclient: Any) -> Copying:
-        made.append(Copying(copy.deepcopy(config["gateway"])))
-        return made[0]
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(config)
+            self.handler = EvConfUpdate.subscribe(self.on_config).extract()
 
-    gateway = updated(tmp_path, init, {"copying": {"a": 1}}, {"copying": {"a": 2}})
-    assert seen == [(True, 2), (True, 2)]
-    assert made[0]._config is gateway.config["gateway"]
+        def on_config(self, new_config: Dict[str, Any]) -> None:
+            seen.append((self._c("a"), new_config["atRunTime"]["a"], "at run time"))
+
+    def init(config: Dict[str, Any], uuclient: Any) -> List[Module]:
+        gateway = config["gateway"]
+        return [Newer(copy.deepcopy(gateway)), Documented(gateway), AtRunTime(copy.copy(gateway))]
+
+    old, new = ({id: {"a": a} for id in ("newer", "atRunTime")} for a in (1, 2))
+    updated(tmp_path, init, old, new)
+    assert sorted(seen) == [(1, 0.7), (1, 2), (1, 2, "at run time")]
 
 
 def test_an_update_leaves_a_configuration_that_the_module_has_set_by_itself(tmp_path: Path) -> None:
@@ -219,7 +258,9 @@ def test_an_update_leaves_a_configuration_that_the_module_has_set_by_itself(tmp_
     assert made[0]._c("a") == "mine"
 
 
-def test_what_takes_an_updated_configuration_may_be_overridden(tmp_path: Path) -> None:
+def test_what_takes_an_updated_configuration_may_be_overridden(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     seen: List[str] = []
 
     class Overriding(Module):
@@ -237,6 +278,12 @@ def test_what_takes_an_updated_configuration_may_be_overridden(tmp_path: Path) -
             super()._update_config(new_config)
             seen.append(f"undecorated {self._c('a')}")
 
+    class OfAnotherMeaning(Module):
+        id = "otherwise"
+
+        def _update_config(self) -> None:  # type: ignore[override]  # as applications do
+            raise AssertionError("called by the library")
+
     class Without(Module):
         id = "without"
 
@@ -244,15 +291,71 @@ def test_what_takes_an_updated_configuration_may_be_overridden(tmp_path: Path) -
             """Take nothing."""
 
     def init(ev: EventRegister, config: Dict[str, Any], uuclient: Any) -> List[Module]:
-        return [*(cls(copy.deepcopy(config["gateway"])) for cls in (Overriding, Undecorated)), kept]
+        classes = (Overriding, Undecorated, OfAnotherMeaning)
+        return [*(cls(copy.deepcopy(config["gateway"])) for cls in classes), kept]
 
     kept = Without({})
     before, after = ({id: {"a": a} for id in ("overriding", "undecorated")} for a in ("old", "new"))
     updated(tmp_path, init, before, after)
     assert sorted(seen) == ["new", "undecorated new"]
     assert kept._config == {}
+    assert "failed" not in caplog.text
 
 
 def test_the_only_handler_of_a_module_is_its_update() -> None:
     found = list(extract_event_handlers_from_object(Weather()))
     assert [(info.event_type.value, info.owner_id) for _, info in found] == [("update", "weather")]
+
+
+def test_applications_may_have_attributes_of_their_own(tmp_path: Path) -> None:
+    sent: List[Any] = []
+
+    class Camera(Module):
+        def __init__(self, config: Dict[str, Any]) -> None:
+            super().__init__(config)
+            self._id, self._sending, self._base, self._given = 7, False, "", None
+            self._usecase = self._storage_settings = self._configuration_updated = sent.append
+
+        @on("tick")
+        def tick(self) -> None:
+            self._storage.append(1)
+            self._send_storage(self.send)
+
+        def send(self, entries: List[Any]) -> List[Any]:
+            sent.append((self.id, entries))
+            return []
+
+    periods = {"moduleTimers": {"camera": 1}}
+    clock = ManualClock()
+    with Gateway(str(_written(tmp_path, periods)), lambda c, u: Camera(c["gateway"]), clock=clock):
+        clock.advance(0)
+    assert sent == [("camera", [1])]
+
+
+def _written(directory: Path, gateway: Dict[str, Any]) -> Path:
+    path = directory / "config.json"
+    path.write_text(json.dumps({"gateway": gateway}))
+    return path
+
+
+def test_an_id_that_is_none_is_made_from_the_class() -> None:
+    class Weather(Module):
+        id = None  # type: ignore[assignment]  # as applications have it
+
+    weather: Any = Weather({"weather": {"a": 1}})
+    assert (weather.id, weather._c("a")) == ("weather", 1)
+
+
+def test_an_update_of_a_module_that_was_never_initialised_does_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Bare(Module):
+        id = "bare"
+
+        def __init__(self) -> None:
+            self._config = {"bare": {}}
+
+    bare = Bare()
+    updated(tmp_path, lambda config, uuclient: bare, {}, {"bare": {"a": 1}})
+    assert bare._config == {"bare": {}}
+    assert "failed" not in caplog.text

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import threading
 from dataclasses import asdict
 from enum import Enum
 from typing import Any, Callable, Dict, Optional, Tuple, Type, Union
 
-from uun_iot_core.events import EvConfUpdate
-from uun_iot_core.events.base import marks
+from uun_iot_core.events import EvConfUpdate, EventType
+from uun_iot_core.events.base import find_handlers
 from uun_iot_core.exceptions import ConfigError, json_type
 from uun_iot_core.logs import get_logger
-from uun_iot_core.naming import module_id_from_str
+from uun_iot_core.naming import module_id_from_str, module_id_of
 from uun_iot_core.typing import IModule, ModuleId
 
 from .errors import StorageError
@@ -26,6 +27,8 @@ logger = get_logger(__name__)
 UuCmd = Callable[..., Any]
 
 _STORAGES_KEY = "moduleBackupStorage"
+#: where an instance keeps an id that was assigned to it
+_ID = "_Module__id"
 #: seconds that the status waits for a storage's lock at most
 _LOCK_TIMEOUT = 1.0
 
@@ -92,6 +95,13 @@ class Module(IModule):
         TypeError: ``storage`` is something else.
     """
 
+    # two underscores: applications have attributes of their own, also with one; and they may
+    # not call __init__
+    __given: Dict[str, Any] = {}
+    __keeps = False  # `_config` was there before __init__
+    __copied = False  # `_config` is a copy of what was given
+    __base: Optional[str] = None
+
     def __init__(
         self,
         config: Optional[Dict[str, Any]] = None,
@@ -99,9 +109,12 @@ class Module(IModule):
         *,
         storage: Union[Storage, bool, None] = True,
     ) -> None:
-        self._config_is_own = getattr(self, "_config", None) is not None
-        if not self._config_is_own:
-            self._config: Dict[str, Any] = {} if config is None else config
+        self.__given = {} if config is None else config
+        if self.id is None:  # of the class
+            self.id = module_id_of(self)
+        self.__keeps = getattr(self, "_config", None) is not None
+        if not self.__keeps:
+            self._config: Dict[str, Any] = self.__given
         if not isinstance(self._config, dict):
             raise ConfigError(
                 f"gateway: the configuration of module `{self.id}` must be an object (dict), "
@@ -109,10 +122,9 @@ class Module(IModule):
             )
         if uucmd is not None or not hasattr(self, "_uucmd"):
             self._uucmd: Optional[UuCmd] = uucmd
-        self._sending = threading.RLock()
-        self._config_base: Optional[str] = None
+        self.__sending = threading.RLock()
         if storage is True:
-            storage = Storage(self.id, **self._storage_settings())
+            storage = Storage(self.id, **_storage_settings(self.id, self._config))
         used = storage if isinstance(storage, Storage) else None
         if used is None and storage is not False and storage is not None:
             raise TypeError(
@@ -125,28 +137,33 @@ class Module(IModule):
     @property
     def id(self) -> ModuleId:
         """The module's id: the key of its timers and settings in the configuration."""
-        own: Optional[ModuleId] = self.__dict__.get("_id")
+        own: Optional[ModuleId] = self.__dict__.get(_ID)
         return module_id_from_str(type(self).__name__) if own is None else own
 
     @id.setter
     def id(self, value: ModuleId) -> None:
-        self.__dict__["_id"] = value
+        self.__dict__[_ID] = value
 
     # -- configuration ---------------------------------------------------------------
 
     @EvConfUpdate.subscribe_first
-    def _configuration_updated(self, new_config: Dict[str, Any]) -> None:
-        if not marks(self._update_config):  # else it is a handler by itself
+    def _gateway_updated(self, new_config: Dict[str, Any]) -> None:
+        own = any(
+            info.event_type is EventType.CONF_UPDATE and handler != self._gateway_updated
+            for handler, info in find_handlers(self)
+            if getattr(handler, "__self__", self) is self  # not of a submodule
+        )
+        if not own and _takes(self._update_config, new_config):
             self._update_config(new_config)
 
     def _update_config(self, new_config: Dict[str, Any]) -> None:
-        """Take the new ``gateway`` part of an update, before other handlers are called.
+        """Take the new ``gateway`` part of an update, where no handler of the module does.
 
-        A configuration that the subclass has set by itself stays. It may be overridden, with
-        or without a decorator of its own.
+        A configuration that the subclass has set by itself stays, unless it is a copy of what
+        the module was given. It may be overridden.
         """
-        if not self._config_is_own:
-            self._config = new_config
+        if self.__copied or self._config is self.__given:
+            self._config = self.__given = new_config
 
     def _set_config_manager_base(self, base: Optional[str]) -> None:
         """Set where keys of the scope ``BASED`` begin.
@@ -155,7 +172,7 @@ class Module(IModule):
             base: a path below ``gateway``, its parts separated by ``/``; ``""`` for ``gateway``
                 itself, None for the module's own part.
         """
-        self._config_base = base
+        self.__base = base
 
     def _config_manager(
         self,
@@ -177,8 +194,7 @@ class Module(IModule):
         """
         if not isinstance(scope, ConfigScopeEnum):
             raise TypeError(f"scope must be a ConfigScopeEnum, got {type(scope).__name__}")
-        own = getattr(self, "_config_base", None)  # absent without super().__init__()
-        base = {ConfigScopeEnum.GATEWAY: "", ConfigScopeEnum.BASED: own}.get(scope)
+        base = {ConfigScopeEnum.GATEWAY: "", ConfigScopeEnum.BASED: self.__base}.get(scope)
         parts = [self.id] if base is None else base.split("/") if base else []
         if key is not None:
             parts += key.split("/")
@@ -204,37 +220,6 @@ class Module(IModule):
         further = {} if must_exist else {"must_exist": False}
         return self._config_manager(key, scope, **further)
 
-    def _storage_settings(self) -> Dict[str, Any]:
-        """Return the arguments of the storage, as configured."""
-        place = f"gateway.{_STORAGES_KEY}"
-        storages = self._config.get(_STORAGES_KEY, {})
-        if not isinstance(storages, dict):
-            raise _wrong(place, "must be an object with module ids as keys", storages)
-        if self.id not in storages:
-            return {"backup_path": None}
-        place = f"{place}.{self.id}"
-        settings = storages[self.id]
-        if isinstance(settings, str):
-            settings, path_place = {"path": settings}, place
-        elif isinstance(settings, dict):
-            path_place = f"{place}.path"
-        else:
-            raise _wrong(place, 'must be a path or {"path": …, "limit": …}', settings)
-        path = settings.get("path")
-        if not isinstance(path, str) or not path or "\0" in path:
-            raise _wrong(path_place, "must be the path of a file", path)
-        arguments: Dict[str, Any] = {"backup_path": path}
-        for key, (name, kinds, rule) in SETTINGS.items():
-            value = settings.get(key, 0)
-            if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
-                raise _wrong(f"{place}.{key}", rule, value)
-            arguments[name] = value
-        for key in settings.keys() - {"path", *SETTINGS}:
-            logger.warning(
-                "%s.%s is unknown and ignored; known are path, %s", place, key, ", ".join(SETTINGS)
-            )
-        return arguments
-
     # -- sending ---------------------------------------------------------------------
 
     def _send_data(self, data: Any, usecase: Optional[UuCmd] = None) -> Any:
@@ -250,7 +235,7 @@ class Module(IModule):
         Raises:
             TypeError: there is neither ``usecase`` nor ``uucmd``.
         """
-        usecase = self._usecase(usecase)
+        usecase = self.__chosen(usecase)
         logger.info("module `%s` sends data", self.id)
         return usecase(data)
 
@@ -272,11 +257,11 @@ class Module(IModule):
         """
         if self._storage is None:
             raise TypeError(f"module `{self.id}` has no storage to send (storage=False)")
-        with self._sending:
+        with self.__sending:
             if not self._storage.is_empty():
-                send_stored(self._storage, self._usecase(usecase), self.id)
+                send_stored(self._storage, self.__chosen(usecase), self.id)
 
-    def _usecase(self, usecase: Optional[UuCmd]) -> UuCmd:
+    def __chosen(self, usecase: Optional[UuCmd]) -> UuCmd:
         chosen = self._uucmd if usecase is None else usecase
         if not callable(chosen):
             raise TypeError(
@@ -289,6 +274,8 @@ class Module(IModule):
 
     def _gateway_started(self) -> None:
         """Open the storage again, if an earlier stop of the gateway has closed it."""
+        if not self.__keeps and self.__given and self._config == self.__given:
+            self.__copied = True
         storage = getattr(self, "_storage", None)  # absent without super().__init__()
         if storage is not None:
             storage.reopen()
@@ -318,6 +305,47 @@ class Module(IModule):
             logger.error(
                 "module `%s`: the last state of its storage is not saved: %s", self.id, exc
             )
+
+
+def _storage_settings(module_id: ModuleId, config: Dict[str, Any]) -> Dict[str, Any]:
+    """Return the arguments of a module's storage, as configured."""
+    place = f"gateway.{_STORAGES_KEY}"
+    storages = config.get(_STORAGES_KEY, {})
+    if not isinstance(storages, dict):
+        raise _wrong(place, "must be an object with module ids as keys", storages)
+    if module_id not in storages:
+        return {"backup_path": None}
+    place = f"{place}.{module_id}"
+    settings = storages[module_id]
+    if isinstance(settings, str):
+        settings, path_place = {"path": settings}, place
+    elif isinstance(settings, dict):
+        path_place = f"{place}.path"
+    else:
+        raise _wrong(place, 'must be a path or {"path": …, "limit": …}', settings)
+    path = settings.get("path")
+    if not isinstance(path, str) or not path or "\0" in path:
+        raise _wrong(path_place, "must be the path of a file", path)
+    arguments: Dict[str, Any] = {"backup_path": path}
+    for key, (name, kinds, rule) in SETTINGS.items():
+        value = settings.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, kinds) or not 0 <= value < math.inf:
+            raise _wrong(f"{place}.{key}", rule, value)
+        arguments[name] = value
+    for key in settings.keys() - {"path", *SETTINGS}:
+        logger.warning(
+            "%s.%s is unknown and ignored; known are path, %s", place, key, ", ".join(SETTINGS)
+        )
+    return arguments
+
+
+def _takes(function: Callable[..., Any], *args: Any) -> bool:
+    """Return whether a function may be called so: one of that name may mean something else."""
+    try:
+        inspect.signature(function).bind(*args)
+    except (TypeError, ValueError):
+        return False
+    return True
 
 
 def _camel(name: str) -> str:
