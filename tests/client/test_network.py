@@ -22,7 +22,8 @@ from uun_iot_client import (
 )
 from uun_iot_client.deadline import Timeouts
 from uun_iot_core.clock import ManualClock
-from uun_iot_core.events.base import EventType, HandlerInfo, call_handler
+from uun_iot_core.events.base import EventType, HandlerInfo
+from uun_iot_core.events.calling import call_handler
 
 COMMAND = "weather/add"
 GRANT = "oidc/grantToken"

@@ -21,7 +21,8 @@ from tests.support.sandbox import Sandbox
 from tests.support.wait import eventually
 from uun_iot_client import GatewayStopping, TokenError, UuAppClient
 from uun_iot_core import Gateway, gateway, on
-from uun_iot_core.events.base import EventType, HandlerInfo, call_handler
+from uun_iot_core.events.base import EventType, HandlerInfo
+from uun_iot_core.events.calling import call_handler
 
 COMMAND = "weather/add"
 GRANT = "oidc/grantToken"

@@ -486,3 +486,64 @@ with Gateway(sys.argv[1], lambda config, client: Module()) as gateway:
             child.signal(number)
             assert child.wait() == (0 if number == signal.SIGTERM else -number)
     assert not os.path.exists(path)
+
+
+def test_whatever_a_handler_returns_or_raises_is_answered(tmp_path: Path) -> None:
+    class Truthless:
+        def __eq__(self, other: object) -> Any:
+            return self
+
+        def __bool__(self) -> bool:
+            raise ValueError("the truth value is ambiguous")
+
+    class Leaving(Exception):
+        def __str__(self) -> str:
+            raise SystemExit
+
+    class Odd:
+        id = "odd"
+
+        @EvExternal.subscribe_command("truthless")
+        def truthless(self, evs: Arguments) -> Any:
+            return Truthless()
+
+        @EvExternal.subscribe_command("leaving")
+        def leaving(self, evs: Arguments) -> str:
+            raise Leaving
+
+    path = str(tmp_path / "s")
+    with make_gateway(tmp_path, with_socket(tmp_path), Odd()):
+        assert ask(path, b"truthless\n").startswith(b"1 the handler returned Truthless")
+        assert ask(path, b"leaving\n") == b"1 Leaving: \n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # threads and fork
+def test_a_silent_client_is_dropped_though_a_forked_child_has_a_copy_of_its_connection(
+    tmp_path: Path,
+) -> None:
+    path = str(tmp_path / "s")
+    with make_gateway(tmp_path, with_socket(tmp_path), Commands()) as gateway:
+        server = gateway._sources.external._server
+        assert server is not None
+        with CommandClient(path) as silent:
+            assert eventually(lambda: len(server._clients) == 1)
+            waiting, ending = os.pipe()
+            child = os.fork()
+            if child == 0:
+                try:
+                    os.close(ending)
+                    os.read(waiting, 1)
+                finally:
+                    os._exit(0)
+            try:
+                assert silent.answer() == b""  # else it would be waited for in vain
+            finally:
+                os.close(ending)
+                os.close(waiting)
+                os.waitpid(child, 0)
+
+
+def test_a_path_that_cannot_be_encoded_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"gateway\.socket\.path: .*characters that file names"):
+        make_gateway(tmp_path, {"gateway": {"socket": {"path": "/tmp/\ud800"}}})

@@ -31,6 +31,7 @@ from uun_iot_core.events import (
     EventType,
     HandlerInfo,
     Register,
+    extract_event_handlers_from_object,
     get_event_class,
     merge_events,
     registered_event_submodule,
@@ -628,3 +629,77 @@ def test_sources_without_a_type_are_all_started_and_keep_their_configuration(
 
     with Gateway(write_config(tmp_path), None, event_init) as gateway:
         assert [one is gateway.config for one in started] == [True] * 3
+
+
+def test_modules_whose_handlers_are_given_by_hand_are_known_to_the_gateway(tmp_path: Path) -> None:
+    module = Module()
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        stop = EvStop(config)
+        found = extract_event_handlers_from_object(module)
+        stop.add_handlers(one for one in found if one[1].event_type is EventType.STOP)
+        return [stop]
+
+    with Gateway(write_config(tmp_path), None, event_init) as gateway:
+        assert list(gateway._modules.values()) == [module]
+    assert module.calls == ["hook started", "stop", "hook stopped"]
+
+
+def test_a_source_may_have_names_of_its_own(tmp_path: Path) -> None:
+    heard: List[Any] = []
+
+    class EvThreads(EvMessage):
+        def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
+            super().__init__(config)
+            self._owners: Dict[str, Any] = {}
+
+        def _join(self) -> None:
+            heard.append("joined")
+
+        def stop(self) -> None:
+            super().stop()
+            self._join()
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return attach_handlers(config, [Listener()], [EvThreads(config)])
+
+    with Gateway(write_config(tmp_path), None, event_init):
+        pass
+    assert heard == ["joined"]
+
+
+def test_ticks_of_a_type_of_its_own_take_new_periods(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class EvSlow(EvTick):
+        event_type: Any = "slow"
+
+    class Both:
+        id = "both"
+        ticks: List[str] = []
+
+        @EvSlow.subscribe_timer("slow")
+        def slow(self) -> None:
+            self.ticks.append("slow")
+
+        @EvTick.subscribe_timer("usual")
+        def usual(self) -> None:
+            self.ticks.append("usual")
+
+    def event_init(path: str, config: Dict[str, Any], uuclient: Any) -> Iterable[Event]:
+        return attach_handlers(config, [Both()], [EvSlow(config)])
+
+    caplog.set_level("WARNING")
+    clock = ManualClock()
+    path = write_config(tmp_path, timers(both={"slow": 100, "usual": 100, "nobody": 1}))
+    with Gateway(path, None, event_init, clock=clock) as gateway:
+        clock.advance(0)
+        gateway.config["gateway"]["moduleTimers"]["both"] = {"slow": 1, "usual": 1}
+        gateway._rearm_timers()
+        clock.advance(10)
+        periods = {one.name: one.period for one in gateway.timer_stats()}
+        assert periods == {"tick both:slow": 1, "tick both:usual": 1}
+    assert sorted(Both.ticks) == ["slow"] * 11 + ["usual"] * 11
+    assert caplog.messages == [
+        "gateway.moduleTimers.both.nobody: no module has a tick handler for it"
+    ]

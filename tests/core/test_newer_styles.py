@@ -639,7 +639,9 @@ def test_a_gateway_may_be_given_the_registrar_itself(tmp_path: Path) -> None:
     register: Any = EventRegister()
     with Gateway(path, init, register):
         pass
-    assert isinstance(given[0], EventRegister)
+    with Gateway(path, init, event_register=register):
+        pass
+    assert [type(one) for one in given] == [EventRegister] * 2
 
 
 def test_an_init_of_three_required_parameters_gets_the_registrar_first(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import dataclasses
 import enum
 import functools
 import gc
@@ -11,6 +12,7 @@ import logging
 import weakref
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterable, List, Tuple
+from unittest.mock import Mock
 
 import pytest
 
@@ -26,15 +28,18 @@ from uun_iot_core import (
     EvTick,
     Gateway,
     ManualClock,
+    ModuleError,
     attach_handlers,
     on,
 )
 from uun_iot_core.events import (
+    EventType,
     HandlerInfo,
     Register,
     extract_event_handlers_from_object,
     registered_event_submodule,
 )
+from uun_iot_core.events.calling import outcome
 
 
 def timer_ids(module: Any) -> List[str]:
@@ -361,3 +366,95 @@ def test_an_event_init_without_a_file_has_an_empty_configuration() -> None:
     with Gateway(None, None, event_init) as gateway:
         assert gateway.runev.is_set()
     assert given == [(None, {"gateway": {}})]
+
+
+def test_a_handler_that_yields_is_an_error_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Yielding:
+        id = "yielding"
+
+        @on("tick")
+        def tick(self) -> Iterable[int]:
+            yield 1
+
+    clock = ManualClock()
+    with make_gateway(tmp_path, timers(yielding=1), Yielding(), clock=clock) as gateway:
+        clock.advance(0)
+        (stats,) = gateway.timer_stats()
+    assert (stats.failures, stats.last_exception) == (1, "TypeError")
+    assert "a generator cannot be a handler" in caplog.text
+
+
+def test_an_object_with_a_call_may_have_any_attributes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Callable:
+        def __getattr__(self, name: str) -> Any:
+            raise KeyError(name)
+
+        def __call__(self) -> None:
+            raise ValueError("on purpose")
+
+    info = HandlerInfo(EventType.TICK, (), {}, "one")
+    assert isinstance(outcome(Callable(), info)[1], ValueError)
+    assert messages(caplog, logging.ERROR) == ["tick handler of module `one` failed (Callable)"]
+
+
+@pytest.mark.parametrize("kind", ["proxy", "mock"])
+def test_a_module_that_has_every_attribute_has_no_hooks(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
+    class Proxy:
+        """Hands everything on to a device."""
+
+        id = "proxy"
+        ticks = 0
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("__"):
+                raise AttributeError(name)
+            return lambda *args: None
+
+        @on("tick")
+        def tick(self) -> None:
+            Proxy.ticks += 1
+
+    module = Mock(id="mock") if kind == "mock" else Proxy()
+    clock = ManualClock()
+    with make_gateway(tmp_path, timers(proxy=1), module, clock=clock) as gateway:
+        clock.advance(0)
+        assert gateway.status()["storages"] == {}
+    assert Proxy.ticks == (kind == "proxy")
+    assert messages(caplog, logging.ERROR) == []
+
+
+def test_a_submodule_may_be_frozen_or_a_mock(tmp_path: Path) -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Sensor:
+        ticks: List[int]
+
+        @on("tick")
+        def tick(self) -> None:
+            self.ticks.append(1)
+
+    class Station:
+        id = "station"
+
+        def __init__(self) -> None:
+            self.sensor = registered_event_submodule(Sensor([]))
+            self.other = registered_event_submodule(Mock())
+
+    station = Station()
+    ticks_of(tmp_path, station, station=1)
+    assert station.sensor.ticks == [1]
+
+
+def test_a_class_is_no_module(tmp_path: Path) -> None:
+    class Weather:
+        id = "weather"
+
+    with pytest.raises(ModuleError, match="Weather is a class; give an object of it"):
+        make_gateway(tmp_path, {}, Weather)
+    with pytest.raises(ModuleError, match="Weather is a class; give an object of it"):
+        Gateway(write_config(tmp_path), lambda config, client: Weather)

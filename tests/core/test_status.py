@@ -207,3 +207,13 @@ def test_a_clock_beyond_all_dates_is_no_error(tmp_path: Path) -> None:
         status = gateway.status()
     assert status["started"] is None
     assert status["timers"][0]["lastTick"] is None
+
+
+def test_submodules_of_one_id_are_told_apart(tmp_path: Path) -> None:
+    modules = [Telling(one, {"storages": {"sensor": {"path": one}}}) for one in ("a", "b", "c")]
+    status = make_gateway(tmp_path, {}, *modules).status()
+    assert {name: one["path"] for name, one in status["storages"].items()} == {
+        "sensor": "a",
+        "sensor 2": "b",
+        "sensor 3": "c",
+    }

@@ -17,7 +17,8 @@ import time
 from typing import Any, Iterator, List, Optional, Set
 
 from uun_iot_core.clock import Clock
-from uun_iot_core.events.base import EventType, current_event
+from uun_iot_core.events.base import EventType
+from uun_iot_core.events.calling import current_event
 
 from .resolver import Resolver
 from .threads import start

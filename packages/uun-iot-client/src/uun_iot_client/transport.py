@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Tuple
 
 from uun_iot_core._version import __version__
 from uun_iot_core.clock import Clock
-from uun_iot_core.events.base import EventType, current_event
+from uun_iot_core.events.base import EventType
+from uun_iot_core.events.calling import current_event
 from uun_iot_core.forks import watch_forks
 
 from .body import BodyFailed

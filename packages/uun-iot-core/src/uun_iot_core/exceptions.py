@@ -19,7 +19,7 @@ __all__ = ["ConfigError", "ModuleError", "UnsupportedEvent", "UunIotError", "jso
 
 def json_type(value: Any) -> str:
     """Name a value's JSON type for an error; not the value, which may be a secret."""
-    if value == "":
+    if isinstance(value, str) and not value:
         return "an empty string"
     names = {
         bool: "a boolean",

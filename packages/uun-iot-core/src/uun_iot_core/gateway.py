@@ -13,7 +13,8 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, Type, T
 
 from .clock import SYSTEM_CLOCK, Clock
 from .events.attach import attach_handlers
-from .events.base import Event, current_event, parts_of
+from .events.base import OWNERS, Event, own, parts_of
+from .events.calling import current_event
 from .events.decorators import EventRegister
 from .exceptions import ConfigError
 from .logs import get_logger
@@ -60,6 +61,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         event_init: in place of it, ``event_init(config_file, config, uuclient)`` that returns
             event sources with their handlers, see `attach_handlers`. The library's own modules
             are then added by the application: `uun_iot.modules.init_library_module_events`.
+        event_register: taken as applications of 0.11 give it; it changes nothing.
         clock: what timers read the time from.
         client: makes the client of the uuApp from the configuration; by default there is none.
         library_modules: makes the library's own modules, given the configuration and the
@@ -89,6 +91,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         module_init: Optional[Callable[..., Any]] = None,
         event_init: Optional[Callable[..., Iterable[Event]]] = None,
         *,
+        event_register: Optional[EventRegister] = None,
         clock: Clock = SYSTEM_CLOCK,
         client: Optional[Callable[[Dict[str, Any]], Client]] = None,
         library_modules: Optional[Callable[[Dict[str, Any], Any], Iterable[Any]]] = None,
@@ -152,7 +155,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         if not given:
             attach_handlers(config, self._modules.values(), self._events)
         for event in self._events:
-            event._join(self)
+            event._join_gateway(self)
         self._config.event = self._sources.update
         self._sources.external.built_in["status"] = lambda: json.dumps(self.status())
         timers = self._sources.tick.number_of_timers
@@ -180,14 +183,15 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """
         found = self._sources.tick.problems(gateway.get("moduleTimers", {}))
         for _, part in self._modules.parts():
-            check = getattr(part, "_configuration_problems", None)
+            check = own(part, "_configuration_problems")
             if check is not None:
                 found += check(gateway)
         return found
 
     def _overdue(self) -> List[Overdue]:
         """Return which calls run for longer than `gateway.watchdog.limits` has it."""
-        return self._sources.tick.overdue(self._limits())
+        limits = self._limits()
+        return [one for tick in self._sources.ticks for one in tick.overdue(limits)]
 
     def _limits(self) -> Dict[str, Any]:
         limits: Dict[str, Any] = self.config["gateway"].get("watchdog", {}).get("limits", {})
@@ -199,7 +203,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     def _rearm_timers(self) -> None:
         self._sources.tick.spread = float(self.config["gateway"].get("timerSpread", False))
-        self._sources.tick.rearm(self.config["gateway"].get("moduleTimers", {}))
+        for tick in self._sources.ticks:
+            tick.rearm(self.config["gateway"].get("moduleTimers", {}))
 
     # -- start and stop -----------------------------------------------------------------------
 
@@ -314,7 +319,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         They count from when the timers were made, with the gateway or at the start after an
         update that brought them; starting again does not set them back.
         """
-        return self._sources.tick.stats()
+        return [one for tick in self._sources.ticks for one in tick.stats()]
 
     def status(self) -> Dict[str, Any]:
         """Return what the command ``status`` answers with: how the gateway fares, for JSON.
@@ -348,7 +353,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._modules.clear()
         for event in self._events:
             event.clear_handlers()
-            vars(event).pop("_owners", None)
+            vars(event).pop(OWNERS, None)
 
     def __enter__(self: G) -> G:
         self.start()

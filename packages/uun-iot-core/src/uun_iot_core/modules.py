@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
-from .events.base import Event, find_handlers, parts_of
+from .events.base import OWNERS, Event, HandlerInfo, find_handlers, own, parts_of
 from .events.decorators import EventRegister
 from .exceptions import ModuleError, json_type
 from .logs import get_logger
@@ -25,6 +25,8 @@ class Modules(Dict[str, Any]):
         Raises:
             ModuleError: it has neither an id nor handlers, or another one has its id.
         """
+        if isinstance(module, type):
+            raise ModuleError(f"{module.__name__} is a class; give an object of it")
         own_id = getattr(module, "id", None)
         if own_id is None and next(find_handlers(module), None) is None:
             raise ModuleError(
@@ -113,8 +115,17 @@ def events_in(result: Any) -> List[Event]:
 
 def owners_in(events: Iterable[Event]) -> List[Any]:
     """Return the objects whose handlers event sources have, each once."""
-    owners = {id(one): one for event in events for one in vars(event).get("_owners", ())}
-    return list(owners.values())
+    found: List[Any] = []
+    for event in events:
+        found += vars(event).get(OWNERS, ())
+        # of handlers that the application gave to a source by itself
+        for _, info in filter(_is_registration, vars(event).get("_handlers") or ()):
+            found += [] if info.owner is None else [info.owner]
+    return list({id(one): one for one in found}.values())
+
+
+def _is_registration(one: Any) -> bool:
+    return isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], HandlerInfo)
 
 
 def modules_in(result: Any) -> Iterable[Any]:
@@ -144,7 +155,7 @@ def tell(target: Any, hook: str, name: str, *args: Any) -> None:
         name: what the log is to call it.
         args: what the hook is given.
     """
-    function = getattr(target, hook, None)
+    function = own(target, hook)
     if function is None:
         return
     try:

@@ -47,7 +47,10 @@ def path_problem(path: object) -> Optional[str]:
         return f"expected the path of a socket, got {json_type(path)}"
     if "\0" in path:
         return "expected the path of a socket, got a string with a NUL character"
-    length = len(os.fsencode(os.path.abspath(path)))
+    try:
+        length = len(os.fsencode(os.path.abspath(path)))
+    except UnicodeEncodeError:
+        return "expected the path of a socket, got characters that file names cannot have here"
     if length > _MOST_OF_PATH:
         return f"expected a path of at most {_MOST_OF_PATH} bytes, this one has {length}"
     return None
@@ -339,6 +342,7 @@ class SocketServer:
             with self._room:
                 self._clients.remove(client)
                 self._room.notify()
+            client.hang_up()  # a forked child may have a copy of it, which closing leaves open
             client.connection.close()
 
     def _in_fork(self) -> bool:

@@ -40,6 +40,9 @@ class Sources:
         self.starting = self._source(EvStart)
         self.stopping = self._source(EvStop)
         self.tick = self._source(EvTick)
+        #: it, and what the application derives from it for events of its own
+        self.ticks = [one for one in self.all if isinstance(one, EvTick) and one is not self.tick]
+        self.ticks.insert(0, self.tick)
         self.update = self._source(EvConfUpdate)
         self.external = self._source(EvExternal)
         known = (self.starting, self.stopping, self.tick, self.update, self.external)

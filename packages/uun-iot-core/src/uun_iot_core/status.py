@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, Dict, Optional
 
 from ._version import __version__
+from .events.base import own
 from .logs import get_logger
 from .timer_stats import TimerStats
 from .timestamps import get_iso_timestamp
@@ -47,7 +49,7 @@ def status_of(gateway: Gateway) -> Dict[str, Any]:
         },
     }
     for name, source in (("the client", gateway.uuapp_client), *gateway._modules.parts()):
-        tell = getattr(source, "_gateway_status", None)
+        tell = own(source, "_gateway_status")
         if tell is None:
             continue
         try:
@@ -59,10 +61,19 @@ def status_of(gateway: Gateway) -> Dict[str, Any]:
         for key, value in told.items():
             known = status.get(key)
             if isinstance(known, dict) and isinstance(value, dict):
-                status[key] = {**known, **value}
+                status[key] = {**known, **_renamed(value, known)}
             elif known is None:  # what is known already is not replaced
                 status[key] = value
     return status
+
+
+def _renamed(told: Dict[str, Any], known: Dict[str, Any]) -> Dict[str, Any]:
+    """Give what has the name of something known another one: two submodules may have one id."""
+    renamed: Dict[str, Any] = {}
+    for name, value in told.items():
+        names = itertools.chain([name], (f"{name} {number}" for number in itertools.count(2)))
+        renamed[next(one for one in names if one not in known and one not in renamed)] = value
+    return renamed
 
 
 def _timer(stats: TimerStats) -> Dict[str, Any]:

@@ -19,7 +19,8 @@ from typing import (
 )
 
 from .config import canonical, load_config, problems
-from .events.base import EventType, current_event, find_handlers
+from .events.base import EventType, find_handlers
+from .events.calling import current_event
 from .events.decorators import on
 from .events.update import EvConfUpdate
 from .exceptions import json_type

@@ -6,7 +6,7 @@ from typing import Any, Callable, Dict, Iterable, Optional
 
 import uun_iot_core
 from uun_iot_client import UuAppClient
-from uun_iot_core import SYSTEM_CLOCK, Clock, Config, Event, ModuleTimer
+from uun_iot_core import SYSTEM_CLOCK, Clock, Config, Event, EventRegister, ModuleTimer
 
 from .modules.counters import counters_of
 from .modules.Heartbeat import Heartbeat
@@ -40,6 +40,7 @@ class Gateway(uun_iot_core.Gateway):
         event_init: in place of it, ``event_init(config_file, config, uuclient)`` that returns
             event sources, see `attach_handlers`; ``config`` and ``heartbeat`` are there only
             if it adds them by `uun_iot.modules.init_library_module_events`.
+        event_register: taken as applications of 0.11 give it; it changes nothing.
         clock: what timers and the client read the time from.
 
     Raises:
@@ -58,6 +59,7 @@ class Gateway(uun_iot_core.Gateway):
         module_init: Optional[Callable[..., Any]] = None,
         event_init: Optional[Callable[..., Iterable[Event]]] = None,
         *,
+        event_register: Optional[EventRegister] = None,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         def client(config: Dict[str, Any]) -> UuAppClient:

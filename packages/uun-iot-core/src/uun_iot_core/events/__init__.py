@@ -7,7 +7,8 @@ from .attach import (
     merge_events,
     registered_event_submodule,
 )
-from .base import Event, EventType, HandlerInfo, Register, current_event
+from .base import Event, EventType, HandlerInfo, Register
+from .calling import current_event
 from .decorators import EventRegister, on
 from .external import EvExternal
 from .start import EvStart

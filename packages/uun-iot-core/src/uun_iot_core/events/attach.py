@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Optional, Tuple, Type, TypeVar
 
 from ..exceptions import ModuleError, UnsupportedEvent
-from .base import Event, Handler, HandlerInfo, find_handlers, mark_submodule
+from .base import OWNERS, Event, Handler, HandlerInfo, find_handlers, mark_submodule
 from .external import EvExternal
 from .start import EvStart
 from .stop import EvStop
@@ -87,7 +87,7 @@ def attach_handlers(
             given.append(sources[event_type])
         sources[event_type].add_handlers(handlers)
         # for the gateway, which tells them of its start and stop
-        vars(sources[event_type]).setdefault("_owners", []).extend(owners[event_type])
+        vars(sources[event_type]).setdefault(OWNERS, []).extend(owners[event_type])
     return given
 
 
@@ -122,7 +122,7 @@ def completed(own: Iterable[Event], given: Iterable[Event]) -> List[Event]:
             sources.append(event)
         elif type(event) in CLASSES.values():
             same[0].add_handlers(event._handlers)
-            vars(same[0]).setdefault("_owners", []).extend(vars(event).get("_owners", ()))
+            vars(same[0]).setdefault(OWNERS, []).extend(vars(event).get(OWNERS, ()))
         else:
             raise ModuleError(
                 f"event_init returned two sources of {event.event_type}; give the handlers of "

@@ -1,12 +1,11 @@
-"""What all event sources share: marking functions, finding handlers, calling them."""
+"""What all event sources share: marking functions, and finding handlers."""
 
 from __future__ import annotations
 
 import contextlib
-import threading
 from enum import Enum
 from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper, wraps
-from types import CoroutineType, MemberDescriptorType, MethodType, TracebackType
+from types import MemberDescriptorType, MethodType, TracebackType
 from typing import (
     Any,
     Callable,
@@ -24,14 +23,14 @@ from typing import (
 )
 
 from ..exceptions import json_type
-from ..logs import get_logger
 from ..naming import module_id_of
 
-logger = get_logger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
 _MARKS = "__uun_iot_events__"
 _SUBMODULE = "__uun_iot_submodule__"
+#: on an event source, the modules whose handlers `attach_handlers` gave it
+OWNERS = "__uun_iot_owners__"
 #: on a function of a class, the `Register` that subscribed it
 _TAKEN = "__uun_iot_taken__"
 
@@ -56,6 +55,9 @@ class HandlerInfo:
         owner_id: the id of the module it belongs to; None on a function not yet bound.
     """
 
+    #: the module that the function was found in
+    owner: Any = None
+
     # by hand: to make a dataclass takes a twentieth of the time that importing the library takes
     def __init__(
         self,
@@ -70,10 +72,13 @@ class HandlerInfo:
         self.owner_id = owner_id
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, HandlerInfo) and vars(self) == vars(other)
+        return isinstance(other, HandlerInfo) and self._told() == other._told()
 
     def __repr__(self) -> str:
-        return f"HandlerInfo({', '.join(f'{name}={one!r}' for name, one in vars(self).items())})"
+        return f"HandlerInfo({', '.join(f'{name}={one!r}' for name, one in self._told().items())})"
+
+    def _told(self) -> Dict[str, Any]:
+        return {name: one for name, one in vars(self).items() if name != "owner"}
 
 
 def mark(function: F, info: HandlerInfo) -> F:
@@ -93,14 +98,14 @@ def _with_marks(function: F, infos: Tuple[HandlerInfo, ...]) -> F:
 
 def marks(candidate: Any) -> Tuple[HandlerInfo, ...]:
     """Return what `mark` noted on a function (also within a static or class method)."""
-    for place in (candidate, _own(candidate, "__func__", candidate)):
-        found = _own(place, "__dict__", {}).get(_MARKS)
+    for place in (candidate, own(candidate, "__func__", candidate)):
+        found = own(place, "__dict__", {}).get(_MARKS)
         if isinstance(found, tuple):
             return found
     return ()
 
 
-def _own(one: Any, name: str, default: Any) -> Any:
+def own(one: Any, name: str, default: Any = None) -> Any:
     """Return an attribute of anything, past a ``__getattr__`` of its class or of a proxy's."""
     try:
         return object.__getattribute__(one, name)
@@ -134,11 +139,11 @@ class Register(Generic[F]):
         function: Any = self._function
         while isinstance(function, Register):
             function = function._function
-        if _own(function, "__dict__", {}).get(_TAKEN, self) is not self:
+        if own(function, "__dict__", {}).get(_TAKEN, self) is not self:
             function = self.extract()
-        own = {"_function", "__wrapped__", *WRAPPER_ASSIGNMENTS}
+        usual = {"_function", "__wrapped__", *WRAPPER_ASSIGNMENTS}
         # by decorators above, `abstractmethod` say
-        noted = {key: one for key, one in vars(self).items() if key not in own}
+        noted = {key: one for key, one in vars(self).items() if key not in usual}
         setattr(owner, name, _with_marks(function, marks(self)))
         vars(function).update(noted, **{_TAKEN: self})
         self._function = function  # also for another name in the class
@@ -175,8 +180,8 @@ def mark_submodule(submodule: Any, allowed: Optional[Iterable[Any]] = None) -> N
     """
     kinds = None if allowed is None else {getattr(one, "event_type", one) for one in allowed}
     try:
-        setattr(submodule, _SUBMODULE, (kinds,))
-    except AttributeError:
+        vars(submodule)[_SUBMODULE] = (kinds,)  # past a __setattr__, of a frozen dataclass say
+    except TypeError:
         raise TypeError(
             f"{type(submodule).__name__} cannot be a submodule, since it takes no attributes; "
             "give its class a __dict__"
@@ -195,7 +200,10 @@ def find_handlers(
         module: the object.
         owner_id: the id that the handlers belong to; by default the module's own.
     """
-    return _find(module, module_id_of(module) if owner_id is None else owner_id, set())
+    id = module_id_of(module) if owner_id is None else owner_id
+    for handler, info in _find(module, id, set()):
+        info.owner = module
+        yield handler, info
 
 
 def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Handler, HandlerInfo]]:
@@ -207,7 +215,7 @@ def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Hand
             attributes[name] = attribute
     seen = set()
     for name, attribute in attributes.items():
-        function = _own(attribute, "__func__", attribute)
+        function = own(attribute, "__func__", attribute)
         if not marks(attribute) or id(function) in seen:
             continue  # an alias of a handler is not called a second time
         seen.add(id(function))
@@ -243,7 +251,7 @@ def _of_instance(module: Any) -> Dict[str, Any]:
 
 def _submodules(module: Any) -> Iterator[Any]:
     for attribute in (*_of_class(module).values(), *_of_instance(module).values()):
-        if _SUBMODULE in _own(attribute, "__dict__", {}):
+        if _SUBMODULE in own(attribute, "__dict__", {}):
             yield attribute
 
 
@@ -259,56 +267,6 @@ def parts_of(module: Any) -> List[Any]:
 
     add(module)
     return list(found.values())
-
-
-_calls = threading.local()
-
-
-def current_event() -> Optional[EventType]:
-    """Return the event whose handler this thread is running, or None outside handlers."""
-    running = running_here()
-    return running[-1].event_type if running else None
-
-
-def running_here() -> List[HandlerInfo]:
-    """Return whose handlers this thread is running, the innermost last."""
-    stack: List[HandlerInfo] = getattr(_calls, "stack", [])
-    return stack
-
-
-def call_handler(handler: Handler, info: HandlerInfo, *args: Any) -> Optional[Type[BaseException]]:
-    """Call a handler; log what it raises, whatever that is, and return its class."""
-    exc = outcome(handler, info, *args)[1]
-    return None if exc is None else type(exc)
-
-
-def outcome(handler: Handler, info: HandlerInfo, *args: Any) -> Tuple[Any, Optional[BaseException]]:
-    """Call a handler; return what it returned, and what it raised, which is logged."""
-    if not hasattr(_calls, "stack"):
-        _calls.stack = []
-    _calls.stack.append(info)
-    try:
-        result = handler(*args)
-        if isinstance(result, CoroutineType):
-            result.close()
-            raise TypeError("an async function cannot be a handler, since nobody awaits it")
-        return result, None
-    except BaseException as exc:  # also SystemExit: one handler must not end another's thread
-        logger.error(
-            "%s handler of module `%s` failed (%s)",
-            _event_name(info),
-            info.owner_id,
-            getattr(handler, "__qualname__", type(handler).__name__),
-            exc_info=True,
-        )
-        return None, exc
-    finally:
-        _calls.stack.pop()
-
-
-def _event_name(info: HandlerInfo) -> str:
-    kind = info.event_type.value if isinstance(info.event_type, Enum) else info.event_type
-    return ":".join(str(part) for part in (kind, *info.args))
 
 
 class Event:
@@ -357,7 +315,7 @@ class Event:
         """
         return partial(Register, HandlerInfo(cls.event_type, args, kwargs))
 
-    def _join(self, gateway: Any) -> None:
+    def _join_gateway(self, gateway: Any) -> None:
         """Become one of the sources of a gateway; called before it starts."""
 
     def add_handlers(self, handlers: Iterable[Tuple[Handler, HandlerInfo]]) -> None:

@@ -9,7 +9,8 @@ from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
 from ..exceptions import ModuleError, json_type
 from ..logs import get_logger
 from ..socket_server import MOST_CLIENTS, SocketServer
-from .base import Event, EventType, Handler, HandlerInfo, Register, outcome
+from .base import Event, EventType, Handler, HandlerInfo, Register
+from .calling import outcome
 from .threads import Busy
 
 __all__ = ["EvExternal"]
@@ -94,7 +95,7 @@ class EvExternal(Event):
             taken[name] = info.owner_id
             self._handlers.append((handler, info))
 
-    def _join(self, gateway: Any) -> None:
+    def _join_gateway(self, gateway: Any) -> None:
         self._config = gateway.config
 
     def start(self) -> None:
@@ -187,7 +188,7 @@ class EvExternal(Event):
 def _answer(output: Any, exc: Optional[BaseException]) -> str:
     if exc is not None:
         said = ""
-        with contextlib.suppress(Exception):  # its __str__ is the application's
+        with contextlib.suppress(BaseException):  # its __str__ is the application's
             said = " ".join(str(exc).split())
         return f"1 {type(exc).__name__}: {said}"
     if not isinstance(output, (str, type(None))):

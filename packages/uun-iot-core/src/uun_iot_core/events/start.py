@@ -6,7 +6,8 @@ import threading
 from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
 
 from ..wakeful import WAKE_EVERY
-from .base import EventType, HandlerInfo, Register, running_here
+from .base import EventType, HandlerInfo, Register
+from .calling import running_here
 from .threads import ThreadedEvent
 
 __all__ = ["EvStart"]
@@ -41,7 +42,7 @@ class EvStart(ThreadedEvent):
         """Register a handler ``(self, (runev, stopev))`` that `start` waits for."""
         return Register(HandlerInfo(cls.event_type, (), {"block": True}), function)
 
-    def _join(self, gateway: Any) -> None:
+    def _join_gateway(self, gateway: Any) -> None:
         self._evs, self._own_evs = (gateway.runev, gateway.stopev), False
 
     def start(self) -> None:

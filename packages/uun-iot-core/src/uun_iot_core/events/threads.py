@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .base import Event, Handler, HandlerInfo, call_handler
+from .base import Event, Handler, HandlerInfo
+from .calling import call_handler
 
 __all__ = ["Busy", "ThreadedEvent"]
 

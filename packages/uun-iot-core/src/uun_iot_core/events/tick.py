@@ -27,7 +27,8 @@ from ..logs import get_logger
 from ..supervision import Overdue
 from ..timer_stats import TimerStats
 from ..timers import RepeatTimer
-from .base import Event, EventType, Handler, HandlerInfo, Register, call_handler
+from .base import Event, EventType, Handler, HandlerInfo, Register
+from .calling import call_handler
 from .threads import Busy
 
 __all__ = ["EvTick", "HandlerTimer"]
@@ -81,6 +82,7 @@ class EvTick(Event):
         super().__init__(config)
         self._clock = clock
         self._arms_itself = True  # no gateway does
+        self._all: List[EvTick] = [self]  # the sources of ticks that there are
         self._timers: List[_TickTimer] = []
         self._armed: Optional[str] = None  # what the timers were made for
         self._started = False
@@ -108,9 +110,10 @@ class EvTick(Event):
         info = HandlerInfo(cls.event_type, (timer_id,))
         return lambda function: Register(info, function)
 
-    def _join(self, gateway: Any) -> None:
+    def _join_gateway(self, gateway: Any) -> None:
         # the gateway arms the ticks, but not what is derived from them with a type of its own
         self._clock, self._arms_itself = gateway._clock, self.event_type != EventType.TICK
+        self._all = gateway._sources.ticks
 
     def add_handlers(self, handlers: Iterable[Tuple[Handler, HandlerInfo]]) -> None:
         """Take in handlers; their timers are made at the next start.
@@ -198,10 +201,14 @@ class EvTick(Event):
         self._warn_of_idle_periods(periods)
 
     def _warn_of_idle_periods(self, periods: Mapping[str, Any]) -> None:
-        ids = self._ids()
+        if self is not self._all[0]:
+            return  # it is said by that one
+        known = {
+            (owner, one) for tick in self._all for owner, of in tick._ids().items() for one in of
+        }
         for owner, value in periods.items():
             for timer_id in value if isinstance(value, dict) else [None]:
-                if timer_id not in ids.get(owner, []):
+                if (owner, timer_id) not in known:
                     logger.warning(
                         "%s: no module has a tick handler for it", _path(owner, timer_id)
                     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
-from .base import EventType, Handler, HandlerInfo, Register, call_handler
+from .base import EventType, Handler, HandlerInfo, Register
+from .calling import call_handler
 from .threads import ThreadedEvent
 
 __all__ = ["EvConfUpdate"]
@@ -44,7 +45,7 @@ class EvConfUpdate(ThreadedEvent):
         """Register a short handler that is called before all others, with nobody beside it."""
         return Register(HandlerInfo(cls.event_type, (), {"first": True}), function)
 
-    def _join(self, gateway: Any) -> None:
+    def _join_gateway(self, gateway: Any) -> None:
         self._config = gateway.config
 
     def start(self) -> None:
