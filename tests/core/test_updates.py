@@ -738,6 +738,24 @@ def test_what_a_handler_changes_is_saved(updated: Updated, listener: Listener) -
     assert json.loads(updated.path.read_text())["of the application"] == {"deep": [1]}
 
 
+def test_a_period_that_a_handler_changes_takes_effect(tmp_path: Path) -> None:
+    class Hurried(Ticker):
+        @on("update")
+        def update(self) -> None:
+            running.live["moduleTimers"]["hurried"] = 1
+
+    hurried = Hurried(ManualClock(), "hurried")
+    running = Updated(tmp_path, {"moduleTimers": {"hurried": 100}}, [hurried])
+    hurried.clock = running.clock
+    with running:
+        running.ask({**running.start, "a": 1})
+        assert eventually(lambda: running.saved["moduleTimers"]["hurried"] == 1)
+        assert eventually(lambda: running.gateway.timer_stats()[-1].period == 1)
+        hurried.ticks.clear()
+        running.clock.advance(5)
+        assert len(hurried.ticks) == 5
+
+
 def test_a_handler_that_changes_nothing_writes_nothing(
     updated: Updated, listener: Listener
 ) -> None:

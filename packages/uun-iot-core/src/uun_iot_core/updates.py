@@ -282,6 +282,8 @@ class Config(IModule):
                 self.trial.saved_again(whole, self._accepted)
                 atomic_write(self._path, whole, FILE_MODE)
                 self._saved = text
+                if "moduleTimers" in self.config.get("gateway", {}):
+                    self.g._rearm_timers()
             except (TypeError, ValueError, RuntimeError) as exc:
                 logger.error(
                     "what an update handler made of the configuration cannot be saved as JSON (%s)",
