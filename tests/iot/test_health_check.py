@@ -43,6 +43,11 @@ def check(gconfig: Dict[str, Any], clock: ManualClock) -> HealthCheck:
     return HealthCheck(gconfig, clock=clock)
 
 
+def diagnostics(check: BaseHealthCheck) -> Any:
+    """Return the diagnostics that run; the name is one that no application has."""
+    return vars(check)["_BaseHealthCheck__diagnostics"]
+
+
 def files(gconfig: Dict[str, Any], mid: str) -> List[Path]:
     return sorted((Path(gconfig["healthCheck"]["diagnosticsPath"]) / mid).glob("*"))
 
@@ -166,13 +171,13 @@ def test_no_attempt_within_the_leeway_first_records_and_then_ends_the_process(
 
     clock.advance(119)
     act()
-    assert "weather" not in check._diagnostics  # the leeway counts from the start
+    assert "weather" not in diagnostics(check)  # the leeway counts from the start
     clock.advance(2)
     act()
-    assert "weather" in check._diagnostics and usr1 == []
+    assert "weather" in diagnostics(check) and usr1 == []
     check.notify("weather", DiagnosticEvent.DATA_SEND_ATTEMPTED, 3)
     act()
-    assert "weather" not in check._diagnostics and len(files(gconfig, "weather")) == 1
+    assert "weather" not in diagnostics(check) and len(files(gconfig, "weather")) == 1
     clock.advance(121)
     act()
     assert usr1 == []
@@ -192,10 +197,10 @@ def test_the_moment_may_be_given_naive_or_aware(
     later = clock.time() + 60
     check._act_if_data_not_sent("weather", leeway, datetime.fromtimestamp(later))
     check._act_if_data_not_sent("weather", leeway, datetime.fromtimestamp(later, timezone.utc))
-    assert check._diagnostics == {}
+    assert diagnostics(check) == {}
     later = clock.time() + 121
     check._act_if_data_not_sent("weather", leeway, datetime.fromtimestamp(later, timezone.utc))
-    assert "weather" in check._diagnostics
+    assert "weather" in diagnostics(check)
 
 
 def test_a_wall_clock_that_is_set_ends_no_process(
@@ -207,7 +212,7 @@ def test_a_wall_clock_that_is_set_ends_no_process(
     for _ in range(3):
         now = datetime.fromtimestamp(clock.time())
         check._act_if_data_not_sent("weather", timedelta(seconds=120), now)
-    assert usr1 == [] and check._diagnostics == {}
+    assert usr1 == [] and diagnostics(check) == {}
 
 
 @pytest.mark.parametrize(
@@ -274,10 +279,10 @@ def test_leeways_follow_an_update_if_so_wished(
         **gconfig["healthCheck"],
         "modules": {"weather": {"leeway": 60}, "door": {"leeway": 1.5}},
     }
-    check._health_check_updated()
+    check._health_check_updated(gconfig)
     assert check._leeways["weather"] == timedelta(seconds=60 if on_update else 120)
     gconfig["healthCheck"] = {**gconfig["healthCheck"], "modules": {"weather": {"leeway": -1}}}
-    check._health_check_updated()
+    check._health_check_updated(gconfig)
     assert check._leeways["weather"] == timedelta(seconds=60 if on_update else 120)
     assert ("weather.leeway" in caplog.text) == on_update
 
@@ -318,3 +323,27 @@ with Gateway("config.json", lambda config, uuclient: HealthCheck(config["gateway
     assert done.returncode == 1, done.stderr
     (log,) = (tmp_path / "diagnostics" / "weather").iterdir()
     assert "GATEWAY_SIGNAL" in log.read_text()
+
+
+def test_an_application_may_have_names_of_its_own(gconfig: Dict[str, Any]) -> None:
+    class Own(BaseHealthCheck):
+        id = "healthCheck"
+
+        def __init__(self, gconfig: Dict[str, Any]) -> None:
+            super().__init__(gconfig)
+            self._clock = self._started = self._attempted = self._diagnostics = None
+
+        def _now(self) -> str:
+            return "now"
+
+        def _write(self, text: str) -> None:
+            raise AssertionError("called by the library")
+
+        _read_leeways = _check_watched = _write
+
+    check = Own(gconfig)
+    check.start_diagnostic("weather")
+    check.notify("weather", DiagnosticEvent.DATA_SEND_ATTEMPTED)
+    check.save_all_diagnostics()
+    assert len(files(gconfig, "weather")) == 1
+    assert check._configuration_problems(gconfig) == []

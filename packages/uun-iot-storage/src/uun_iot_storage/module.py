@@ -149,7 +149,7 @@ class Module(IModule):
     @EvConfUpdate.subscribe_first
     def _gateway_updated(self, new_config: Dict[str, Any]) -> None:
         own = any(
-            info.event_type is EventType.CONF_UPDATE and handler != self._gateway_updated
+            info.event_type is EventType.CONF_UPDATE and not info.kwargs.get("first")
             for handler, info in find_handlers(self)
             if getattr(handler, "__self__", self) is self  # not of a submodule
         )

@@ -15,6 +15,7 @@ from uun_iot_core import (
     Clock,
     ConfigError,
     DiagnosticEvent,
+    EvConfUpdate,
     GatewayDiagnosticEvent,
     GeneralDiagnosticEvent,
     module_id,
@@ -101,24 +102,25 @@ class BaseHealthCheck(Module):
         if not isinstance(getattr(type(self), "id", None), str) and named not in gconfig:
             self.id = "healthCheck"  # whatever the application calls its class
         super().__init__(config=gconfig)
-        self._clock = clock
-        self._on_stop = on_stop
-        self._on_update = on_update
-        self._diagnostics_lock = threading.RLock()
-        self._diagnostics: Dict[ModuleId, _Diagnostic] = {}
-        self._leeways: Dict[ModuleId, timedelta] = self._read_leeways(gconfig)
-        self._started = clock.monotonic()
-        self._attempted: Dict[ModuleId, float] = {}
+        # two underscores: applications have attributes of their own, also with one
+        self.__clock = clock
+        self.__on_stop = on_stop
+        self.__on_update = on_update
+        self.__diagnostics_lock = threading.RLock()
+        self.__diagnostics: Dict[ModuleId, _Diagnostic] = {}
+        self._leeways: Dict[ModuleId, timedelta] = self.__read_leeways(gconfig)
+        self.__started = clock.monotonic()
+        self.__attempted: Dict[ModuleId, float] = {}
 
     def _configuration_problems(self, gateway: Dict[str, Any]) -> List[str]:
         """Tell the gateway what is wrong with a new configuration, before it is applied."""
         try:
-            self._read_leeways(gateway)
+            self.__read_leeways(gateway)
         except ConfigError as exc:
             return [str(exc)]
         return []
 
-    def _read_leeways(self, gateway: Dict[str, Any]) -> Dict[ModuleId, timedelta]:
+    def __read_leeways(self, gateway: Dict[str, Any]) -> Dict[ModuleId, timedelta]:
         part = gateway.get(self.id)
         place = f"gateway.{self.id}"
         if not isinstance(part, dict) or not isinstance(part.get("modules"), dict):
@@ -140,19 +142,19 @@ class BaseHealthCheck(Module):
 
     @on("start")
     def _health_check_started(self, evs: Any) -> None:
-        self._started = self._clock.monotonic()
+        self.__started = self.__clock.monotonic()
 
     @on("stop")
     def _health_check_stopped(self) -> None:
-        if self._on_stop:
+        if self.__on_stop:
             self.save_all_diagnostics()
 
-    @on("update")
-    def _health_check_updated(self) -> None:
-        if not self._on_update:
+    @EvConfUpdate.subscribe_first
+    def _health_check_updated(self, new_config: Dict[str, Any]) -> None:
+        if not self.__on_update:
             return
         try:
-            leeways = self._read_leeways(self._config)
+            leeways = self.__read_leeways(new_config)
         except ConfigError as exc:
             logger.error("%s; the present leeways stay", exc)
             return
@@ -169,7 +171,7 @@ class BaseHealthCheck(Module):
         Raises:
             ValueError: the module is not watched.
         """
-        self._check_watched(mid)
+        self.__check_watched(mid)
         return partial(self.notify, mid)
 
     def notify(
@@ -187,20 +189,20 @@ class BaseHealthCheck(Module):
             ValueError: the module is not watched, or the event is none.
         """
         if mid != GATEWAY:
-            self._check_watched(mid)
+            self.__check_watched(mid)
         if not isinstance(event, GeneralDiagnosticEvent):
             raise ValueError(
                 f"notify(`{mid}`, …): expected a diagnostic event, got {type(event).__name__}"
             )
-        with self._diagnostics_lock:
+        with self.__diagnostics_lock:
             if event is DiagnosticEvent.DATA_SEND_ATTEMPTED:
-                self._attempted[mid] = self._clock.monotonic()
-            diagnostic = self._diagnostics.get(mid)
+                self.__attempted[mid] = self.__clock.monotonic()
+            diagnostic = self.__diagnostics.get(mid)
             if diagnostic is not None:
                 details = [*map(str, args), *(f"{key}={value}" for key, value in kwargs.items())]
-                diagnostic.add(self._now(), " ".join([event.name, ", ".join(details)]).rstrip())
+                diagnostic.add(self.__now(), " ".join([event.name, ", ".join(details)]).rstrip())
 
-    def _check_watched(self, mid: ModuleId) -> None:
+    def __check_watched(self, mid: ModuleId) -> None:
         if mid not in self._leeways:
             raise ValueError(
                 f"module `{mid}` is not watched; add it to gateway.{self.id}.modules "
@@ -218,11 +220,11 @@ class BaseHealthCheck(Module):
         Raises:
             ValueError: the module is not watched.
         """
-        self._check_watched(mid)
-        with self._diagnostics_lock:
-            if mid in self._diagnostics:
+        self.__check_watched(mid)
+        with self.__diagnostics_lock:
+            if mid in self.__diagnostics:
                 return
-            self._diagnostics[mid] = _Diagnostic(self._now())
+            self.__diagnostics[mid] = _Diagnostic(self.__now())
             self.notify(mid, DiagnosticEvent.DIAGNOSTICS_START)
 
     def save_diagnostic(self, mid: ModuleId) -> None:
@@ -237,15 +239,15 @@ class BaseHealthCheck(Module):
         Raises:
             ValueError: the module is not watched.
         """
-        self._check_watched(mid)
-        with self._diagnostics_lock:
-            if mid not in self._diagnostics:
+        self.__check_watched(mid)
+        with self.__diagnostics_lock:
+            if mid not in self.__diagnostics:
                 return
             self.notify(mid, DiagnosticEvent.DIAGNOSTICS_STOP)
-            diagnostic = self._diagnostics.pop(mid)
-        end = self._now()
+            diagnostic = self.__diagnostics.pop(mid)
+        end = self.__now()
         try:
-            path = self._write(mid, end, diagnostic.text(mid, end))
+            path = self.__write(mid, end, diagnostic.text(mid, end))
         except OSError as exc:
             logger.error("the diagnostic of `%s` cannot be saved: %s", mid, exc)
         else:
@@ -256,7 +258,7 @@ class BaseHealthCheck(Module):
         for mid in sorted(self._leeways):
             self.save_diagnostic(mid)
 
-    def _write(self, mid: ModuleId, end: datetime, text: str) -> str:
+    def __write(self, mid: ModuleId, end: datetime, text: str) -> str:
         directory = os.path.join(self._config[self.id]["diagnosticsPath"], mid)
         os.makedirs(directory, exist_ok=True)
         name = f"{mid}_diagnostic_{end.astimezone():%Y-%m-%d_%H-%M-%S}"
@@ -287,16 +289,16 @@ class BaseHealthCheck(Module):
             send_leeway: how long ago the last attempt may be.
             now: the present moment; naive datetimes are local time.
         """
-        self._check_watched(mid)
-        last = self._attempted.get(mid, self._started)
-        elapsed = self._clock.monotonic() - last
+        self.__check_watched(mid)
+        last = self.__attempted.get(mid, self.__started)
+        elapsed = self.__clock.monotonic() - last
         if now is not None:
             # Measured on the monotonic clock, so that setting the wall clock restarts no
             # device; `now` counts by how far it is from the present.
-            elapsed += now.timestamp() - self._clock.time()
+            elapsed += now.timestamp() - self.__clock.time()
         if elapsed <= send_leeway.total_seconds():
             self.save_diagnostic(mid)
-        elif mid not in self._diagnostics:
+        elif mid not in self.__diagnostics:
             logger.warning("module `%s` has not tried to send for %.0f s", mid, elapsed)
             self.start_diagnostic(mid)
         else:
@@ -312,8 +314,8 @@ class BaseHealthCheck(Module):
                 raise RuntimeError("this system has no SIGUSR1; the health check needs POSIX")
             os.kill(os.getpid(), signal.SIGUSR1)
 
-    def _now(self) -> datetime:
-        return datetime.fromtimestamp(self._clock.time()).astimezone()
+    def __now(self) -> datetime:
+        return datetime.fromtimestamp(self.__clock.time()).astimezone()
 
 
 def _local(moment: datetime) -> str:
