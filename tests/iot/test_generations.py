@@ -91,7 +91,7 @@ def test_the_names_of_uun_iot_events_are_these() -> None:
         (EvStop.subscribe, ["function"]),
         (EvConfUpdate.subscribe, ["function"]),
         (Event.add_handlers, ["self", "handlers"]),
-        (Gateway, ["config_file", "module_init", "event_init", "clock"]),
+        (Gateway, ["config_file", "module_init", "event_init", "event_register", "clock"]),
         (Module, ["config", "uucmd", "storage"]),
         (uun_iot.utils.classproperty, ["fget"]),
         (EventRegister, []),

@@ -8,7 +8,6 @@ from .attach import (
     registered_event_submodule,
 )
 from .base import Event, EventType, HandlerInfo, Register
-from .calling import current_event
 from .decorators import EventRegister, on
 from .external import EvExternal
 from .start import EvStart
@@ -28,7 +27,6 @@ __all__ = [
     "HandlerInfo",
     "Register",
     "attach_handlers",
-    "current_event",
     "extract_event_handlers_from_object",
     "get_event_class",
     "merge_events",
