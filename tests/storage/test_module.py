@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any, Dict, List, Optional
@@ -12,7 +14,7 @@ import pytest
 
 from uun_iot_core.exceptions import ConfigError
 from uun_iot_core.typing import IModule
-from uun_iot_storage import ConfigScopeEnum, Module, Storage, StorageError
+from uun_iot_storage import ConfigScopeEnum, Module, Storage
 
 from .support import identity, on_disk
 
@@ -366,8 +368,8 @@ def test_stopping_saves_and_closes_and_starting_opens_again(tmp_path: Path) -> N
         module._storage.append(-number)
         module._gateway_stopped()
         module._gateway_stopped()
-        with pytest.raises(StorageError, match="closed"):
-            module._storage.merge([])
+        module._storage.merge([])
+        Storage("of another module", str(path)).close()  # nobody has it open
     assert on_disk(path) == [0, 0, 1, -1, 2, -2]
 
 
@@ -392,3 +394,36 @@ def test_a_module_without_storage_stops_as_well() -> None:
     Bare()._gateway_started()
     Bare()._gateway_stopped()
     assert Bare().id == "bare"
+
+
+def test_what_is_stored_after_the_gateway_has_stopped_is_on_disk(tmp_path: Path) -> None:
+    path = tmp_path / "w.json"
+    module = Module({"moduleBackupStorage": {"module": str(path)}})
+    module._storage.append(1, backup=True)
+    module._gateway_stopped()
+    for number in (2, 3):
+        module._storage.append(number, backup=True)
+        assert json.loads(path.read_text()) == [1, 2, 3][:number]
+    with Storage("of the next process", str(path)) as other:  # nobody keeps it
+        assert other.data == [1, 2, 3]
+        other.append(4, backup=True)
+    module._storage.append(5, backup=True)
+    # what another process has stored is not overwritten; some may be there twice
+    assert set(json.loads(path.read_text())) == {1, 2, 3, 4, 5}
+    module._gateway_started()
+    module._storage.append(6, backup=True)
+    module._gateway_stopped()
+    assert json.loads(path.read_text())[-2:] == [5, 6]
+
+
+def test_what_an_application_keeps_as_its_storage_is_its_own(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    module: Any = Module({}, storage=False)
+    module._storage = database = sqlite3.connect(tmp_path / "db")
+    module._gateway_started()
+    assert module._gateway_status() == {}
+    module._gateway_stopped()
+    database.execute("create table t (a)")  # it is open
+    database.close()
+    assert caplog.messages == []

@@ -234,3 +234,38 @@ def test_repr_tells_no_payload() -> None:
     storage.append("secret")
     assert repr(storage) == "<Storage 'weather': 1 entries, backup file None>"
     assert "secret" not in repr(storage.take())
+
+
+def test_emptying_works_under_the_write_lock(tmp_path: Path) -> None:
+    with Storage("weather", str(tmp_path / "w.json")) as storage:
+        storage.merge([1, 2])
+        with storage.write_lock:
+            sent = list(storage.data)
+            storage.empty()
+        assert sent == [1, 2]
+        assert storage.is_empty() and on_disk(tmp_path / "w.json") == []
+        storage.append(3, backup=True)
+        assert on_disk(tmp_path / "w.json") == [3]
+
+
+def test_emptying_waits_for_what_another_thread_does_with_the_storage(tmp_path: Path) -> None:
+    saving, go_on = threading.Event(), threading.Event()
+
+    class Slow(Storage):
+        def _backup(self, newest: Any = None) -> None:
+            saving.set()
+            assert go_on.wait(10)
+            super()._backup(newest)
+
+    with Slow("weather", str(tmp_path / "w.json")) as storage:
+        adding = threading.Thread(target=storage.append, args=(1, True))
+        adding.start()
+        assert saving.wait(10)
+        emptying = threading.Thread(target=storage.empty)
+        emptying.start()
+        emptying.join(0.3)  # several looks at who holds the lock
+        assert len(storage) == 1
+        go_on.set()
+        adding.join(10)
+        emptying.join(10)
+        assert storage.is_empty() and on_disk(tmp_path / "w.json") == []

@@ -276,13 +276,18 @@ class Module(IModule):
         """Open the storage again, if an earlier stop of the gateway has closed it."""
         if not self.__keeps and self.__given and self._config == self.__given:
             self.__copied = True
-        storage = getattr(self, "_storage", None)  # absent without super().__init__()
+        storage = self.__stored()
         if storage is not None:
             storage.reopen()
 
+    def __stored(self) -> Optional[Storage]:
+        # absent without super().__init__(), and an application may put there what it likes
+        storage = getattr(self, "_storage", None)
+        return storage if isinstance(storage, Storage) else None
+
     def _gateway_status(self) -> Dict[str, Any]:
         """Tell the gateway's status command how the storage fares."""
-        storage = getattr(self, "_storage", None)
+        storage = self.__stored()
         if storage is None:
             return {}
         told: Dict[str, Any] = {"path": storage.backup_path}
@@ -296,11 +301,11 @@ class Module(IModule):
 
     def _gateway_stopped(self) -> None:
         """Close the storage: its last state is on the disk then."""
-        storage = getattr(self, "_storage", None)
+        storage = self.__stored()
         if storage is None:
             return
         try:
-            storage.close()
+            storage._rest()
         except StorageError as exc:
             logger.error(
                 "module `%s`: the last state of its storage is not saved: %s", self.id, exc

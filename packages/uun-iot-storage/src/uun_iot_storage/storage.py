@@ -25,6 +25,10 @@ __all__ = ["Storage"]
 
 logger = get_logger(__name__)
 
+#: how often, and for how many seconds each, `empty` tries to take a lock that is held by none of
+#: the storage's methods before it takes its caller for the holder
+_LOOKS, _LOOK = 3, 0.02
+
 
 class Storage:
     """A thread-safe list of entries, oldest first, with an optional backup file.
@@ -92,6 +96,8 @@ class Storage:
         self.storage_id = storage_id
         self.backup_path = backup_path
         self.write_lock = threading.Lock()
+        self._inside = False  # who holds it is a method of this class
+        self._reopens = False  # a backup after `close` opens the file once more, see `_rest`
         self._pid = os.getpid()
         self._clock = clock
         self._entries = Entries()
@@ -220,16 +226,20 @@ class Storage:
             bounds.refuse(stamps)
         self._check_process()
         with self.write_lock:  # not _exclusive(), which takes a while: this is called most
-            now = self._clock.monotonic()
-            self._entries.sync(now)
-            self._entries.add(entries, now, stamps, front=not new_data)
-            self._appended += len(entries)
-            if bounds.are_set:
-                if new_data and entries:
-                    bounds.came_in(stamps, len(entries))
-                bounds.trim(self._entries)
-            if backup:
-                self._backup(texts if new_data else None)
+            self._inside = True
+            try:
+                now = self._clock.monotonic()
+                self._entries.sync(now)
+                self._entries.add(entries, now, stamps, front=not new_data)
+                self._appended += len(entries)
+                if bounds.are_set:
+                    if new_data and entries:
+                        bounds.came_in(stamps, len(entries))
+                    bounds.trim(self._entries)
+                if backup:
+                    self._backup(texts if new_data else None)
+            finally:
+                self._inside = False
 
     def _check(self, entries: List[Any], allow_nan: bool = False) -> Optional[List[str]]:
         """Refuse what cannot be stored; return the JSON texts, where there must be some."""
@@ -240,12 +250,31 @@ class Storage:
     def empty(self) -> None:
         """Remove all entries, also from the backup file. Thread-safe.
 
+        It may be called under `write_lock`, too.
+
         Raises:
             StorageError: the file could not be written; in memory the entries are gone.
         """
-        with self._exclusive():
+        self._check_process()
+        is_ours = self._acquire()
+        try:
+            self._entries.sync(self._clock.monotonic())
             self._entries.clear()
             self._backup()
+        finally:
+            if is_ours:
+                self._inside = False
+                self.write_lock.release()
+
+    def _acquire(self) -> bool:
+        """Take the lock, unless it is held from outside: then, it seems, by the caller."""
+        held_from_outside = 0
+        while held_from_outside < _LOOKS:
+            if self.write_lock.acquire(timeout=_LOOK):
+                self._inside = True
+                return True
+            held_from_outside = 0 if self._inside else held_from_outside + 1
+        return False
 
     def trim(self) -> None:
         """Keep the newest entries up to the limit and drop the others.
@@ -255,9 +284,11 @@ class Storage:
         """
         if self.write_lock.acquire(blocking=False):
             try:
+                self._inside = True
                 self._entries.sync(self._clock.monotonic())
                 self._bounds.trim(self._entries)
             finally:
+                self._inside = False
                 self.write_lock.release()
         else:
             # The caller holds the lock, or another thread does; one step serves both.
@@ -385,7 +416,7 @@ class Storage:
     def _put_aside(self, refused: List[Slot]) -> Set[Slot]:
         """Count a refusal of each entry, and save those with too many as dead letters."""
         dead = self._dead_letters.refused(refused)
-        with self.write_lock:
+        with self._locked():
             dead = self._entries.still_there(dead)
         return self._dead_letters.put(dead)
 
@@ -402,7 +433,7 @@ class Storage:
         journal = self._journal
         if journal is None or not journal.is_open or journal.is_inherited:
             return
-        with self.write_lock:
+        with self._locked():
             if journal.is_open:
                 if self._delayed is not None:
                     self._delayed.cancel()
@@ -411,6 +442,17 @@ class Storage:
                     self._save(journal, closing=True)
                 finally:
                     journal.close()
+
+    def _rest(self) -> None:
+        """As `close`, but a backup that comes later opens the file, saves, and lets go again.
+
+        For what an application stores when its gateway has stopped already.
+
+        Raises:
+            StorageError: see `close`.
+        """
+        self._reopens = True
+        self.close()
 
     def reopen(self) -> None:
         """Open the backup file again after `close`; nothing happens if it is open.
@@ -422,34 +464,37 @@ class Storage:
         Raises:
             StorageError: another process has the backup file open.
         """
+        self._reopens = False
         journal = self._journal
         if journal is None or journal.is_open:
             return
-        with self.write_lock:
-            if journal.is_open:
-                return
-            known = journal.token
-            loaded = journal.open()
-            now = self._clock.monotonic()
-            self._entries.sync(now, len(self))
-            unsaved = self._entries.unsaved
-            if known is not None and journal.token == known:
-                return  # as we left it
-            if not journal.was_there or loaded == self._entries.data:
-                unsaved.whole = True
-                return
-            if unsaved or known is None:
-                logger.warning(
-                    "storage `%s`: %s was changed while this storage was closed and had unsaved "
-                    "entries: both are kept, some entries may be twice",
-                    self.storage_id,
-                    journal.path,
-                )
-                self._entries.add(loaded, now, front=True)
-                unsaved.whole = True
-            else:
-                self._entries.replace(loaded, now)
-            self._bounds.trim(self._entries)
+        with self._locked():
+            if not journal.is_open:
+                self._open_again(journal)
+
+    def _open_again(self, journal: Journal) -> None:
+        known = journal.token
+        loaded = journal.open()
+        now = self._clock.monotonic()
+        self._entries.sync(now, len(self))
+        unsaved = self._entries.unsaved
+        if known is not None and journal.token == known:
+            return  # as we left it
+        if not journal.was_there or loaded == self._entries.data:
+            unsaved.whole = True
+            return
+        if unsaved or known is None:
+            logger.warning(
+                "storage `%s`: %s was changed while this storage was closed and had unsaved "
+                "entries: both are kept, some entries may be twice",
+                self.storage_id,
+                journal.path,
+            )
+            self._entries.add(loaded, now, front=True)
+            unsaved.whole = True
+        else:
+            self._entries.replace(loaded, now)
+        self._bounds.trim(self._entries)
 
     def __enter__(self) -> Storage:
         return self
@@ -474,10 +519,19 @@ class Storage:
     def _exclusive(self, thorough: int = 0) -> Iterator[float]:
         """Hold the lock; gives the time. Changes by hand are looked for, see `Entries.sync`."""
         self._check_process()
-        with self.write_lock:
+        with self._locked():
             now = self._clock.monotonic()
             self._entries.sync(now, thorough)
             yield now
+
+    @contextmanager
+    def _locked(self) -> Iterator[None]:
+        with self.write_lock:
+            self._inside = True
+            try:
+                yield
+            finally:
+                self._inside = False
 
     def _check_process(self) -> None:
         """Look for a fork, before taking the lock: a child may have inherited it locked."""
@@ -488,8 +542,17 @@ class Storage:
 
     def _backup(self, newest: Optional[Sequence[str]] = None) -> None:
         """Save; ``newest`` are the JSON texts of the entries added last, if they are at hand."""
-        if self._journal is not None:
-            self._save(self._journal, newest)
+        journal = self._journal
+        if journal is None:
+            return
+        if journal.is_open or not self._reopens:
+            self._save(journal, newest)
+            return
+        self._open_again(journal)
+        try:
+            self._save(journal, closing=True)
+        finally:
+            journal.close()
 
     def _save(
         self, journal: Journal, newest: Optional[Sequence[str]] = None, closing: bool = False
@@ -516,7 +579,7 @@ class Storage:
         """Make durable what was written without; called in a timer's thread."""
         journal = self._journal
         assert journal is not None
-        with self.write_lock:
+        with self._locked():
             if not journal.is_open:
                 return
             try:
