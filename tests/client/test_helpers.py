@@ -21,6 +21,7 @@ from uun_iot_client import (
     TokenError,
     UuAppClient,
     UuAppClientException,
+    UuCmdSession,
 )
 from uun_iot_client.errormap import parse_error_map
 from uun_iot_client.paging import pages
@@ -326,3 +327,52 @@ def test_errors_can_be_handed_to_another_process(uuapp: Sandbox, client: UuAppCl
         assert (type(copy), str(copy)) == (type(error), str(error))
     assert pickle.loads(pickle.dumps(errors[0])).status == 500
     assert pickle.loads(pickle.dumps(errors[2])).may_have_arrived is False
+
+
+# -- clients derived from ours
+
+
+def test_a_client_may_add_headers_and_have_paths_of_its_own(
+    uuapp: Sandbox, config: Dict[str, Any]
+) -> None:
+    class Device(UuAppClient):
+        def get_auth_headers(self, content_type: str = "application/json") -> Dict[str, str]:
+            headers = super().get_auth_headers(content_type)
+            return {**headers, "X-Device": "7", "Authorization": "Bearer of-another"}
+
+        def get_uucmd_url(self, uucmd: str) -> str:
+            return super().get_uucmd_url(f"weather/{uucmd}")
+
+    client = Device(config)
+    for result in (
+        client.get("add"),
+        client.post("add"),
+        client.multipart("add", {"a": "1"}),
+        UuCmdSession(client, "add").post({"a": 1}),
+    ):
+        assert result[1] is None
+        request = uuapp.requests[-1]
+        assert (request.command, request.headers["x-device"]) == (COMMAND, "7")
+    client.close()
+
+
+def test_a_session_gives_a_client_only_what_it_was_given(
+    uuapp: Sandbox, config: Dict[str, Any]
+) -> None:
+    calls: List[Any] = []
+
+    class Documented(UuAppClient):
+        def get(self, uucmd: str, dto_in: Any = None, log_level: int = 30) -> Any:  # type: ignore[override]
+            calls.append(("get", log_level))
+            return super().get(uucmd, dto_in, log_level)
+
+        def post(self, uucmd: str, dto_in: Any = None, log_level: int = 30) -> Any:  # type: ignore[override]
+            calls.append(("post", log_level))
+            return super().post(uucmd, dto_in, log_level)
+
+    client = Documented(config)
+    session = UuCmdSession(client, COMMAND, 10)
+    assert session.get({"a": 1})[1] is None
+    assert session.post({"a": 1})[1] is None
+    assert calls == [("get", 10), ("post", 10)]
+    client.close()

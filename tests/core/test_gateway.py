@@ -862,3 +862,11 @@ def test_a_module_may_refuse_a_configuration_that_it_could_not_start_with(
     built = make_gateway(tmp_path, {}, Choosy())
     assert built._misfits({"choosy": "bad"}) == ["gateway.choosy: expected good"]
     assert built._misfits({"choosy": "good"}) == []
+
+
+def test_a_module_that_is_given_twice_is_one(tmp_path: Path) -> None:
+    clock = ManualClock()
+    ticker = Ticker(clock)
+    with make_gateway(tmp_path, timers(ticker=1), ticker, ticker, clock=clock):
+        clock.advance(0)
+    assert len(ticker.ticks) == 1

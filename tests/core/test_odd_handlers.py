@@ -458,3 +458,55 @@ def test_a_class_is_no_module(tmp_path: Path) -> None:
         make_gateway(tmp_path, {}, Weather)
     with pytest.raises(ModuleError, match="Weather is a class; give an object of it"):
         Gateway(write_config(tmp_path), lambda config, client: Weather)
+
+
+def test_a_decorator_above_need_not_keep_what_the_function_has(tmp_path: Path) -> None:
+    def counted(function: Callable[..., Any]) -> Any:
+        def wrapper(self: Any) -> Any:
+            self.calls.append("counted")
+            return function(self)
+
+        return wrapper
+
+    class Module:
+        id = "module"
+
+        def __init__(self) -> None:
+            self.calls: List[str] = []
+
+        @counted
+        @on("tick")
+        def tick(self) -> None:
+            self.calls.append("tick")
+
+    class Overriding(Module):
+        id = "overriding"
+
+        def tick(self) -> None:
+            """No handler, since it is not decorated."""
+            super().tick()
+
+    module, overriding = Module(), Overriding()
+    ticks_of(tmp_path, module, overriding, module=1, overriding=1)
+    assert module.calls == ["counted", "tick"]
+    assert overriding.calls == []
+
+
+def test_a_bound_method_may_be_registered_with_on(tmp_path: Path) -> None:
+    class Module:
+        def __init__(self, id: str) -> None:
+            self.id = id
+            self.calls: List[str] = []
+            if id == "one":
+                assert on("tick")(self.tick) == self.tick
+                on("stop")(self.stop)
+
+        def tick(self) -> None:
+            self.calls.append("tick")
+
+        def stop(self) -> None:
+            self.calls.append("stop")
+
+    one, other = Module("one"), Module("other")
+    ticks_of(tmp_path, one, other, one=1)
+    assert (one.calls, other.calls) == (["tick", "stop"], [])

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 import subprocess
 import sys
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Dict, List
 
@@ -15,7 +17,8 @@ import pytest
 
 from tests.support.sandbox import Sandbox
 from tests.support.systemd import Systemd
-from uun_iot import ManualClock, get_datetime_from_iso_timestamp
+from uun_iot import Gateway, ManualClock, get_datetime_from_iso_timestamp, on
+from uun_iot.exceptions import ModuleError
 from uun_iot.modules import Heartbeat
 from uun_iot.testing import Gateways
 
@@ -107,3 +110,31 @@ Heartbeat(print).on_tick()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "{'bootTimestamp': None, 'cpuUsage': None, 'ramUsage': None}"
+
+
+def test_a_module_of_the_application_takes_the_place_of_the_librarys(tmp_path: Path) -> None:
+    class Own:
+        id = "heartbeat"
+        ticks = 0
+
+        @on("tick")
+        def tick(self) -> None:
+            self.ticks += 1
+
+    config = {
+        "gateway": {"moduleTimers": {"heartbeat": 1}},
+        "uuApp": {
+            "gateway": "uuapp.example",
+            "uuAppName": "example",
+            "awid": "0",
+            "uuCmdList": {"gatewayHeartbeat": "gateway/heartbeat"},
+        },
+    }
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    own, clock = Own(), ManualClock()
+    with Gateway(str(path), lambda config, uuclient: own, clock=clock):
+        clock.advance(2)
+    assert own.ticks == 3
+    with pytest.raises(ModuleError, match="two modules have the id `heartbeat`"):
+        Gateway(str(path), lambda config, uuclient: [own, Own()], clock=clock)

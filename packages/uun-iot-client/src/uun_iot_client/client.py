@@ -391,7 +391,14 @@ class UuAppClient(Commands):
     ) -> Result:
         if deadline is not None:
             check_seconds("deadline", deadline, math.inf)
-        command = Command(method, uucmd, body, check, retry or self._retry, deadline, idempotent)
+        own = type(self)  # an application may add headers, or have other paths
+        command = Command(
+            *(method, uucmd, body, check, retry or self._retry, deadline, idempotent),
+            self.get_uucmd_url if own.get_uucmd_url is not UuAppClient.get_uucmd_url else None,
+            self.get_auth_headers
+            if own.get_auth_headers is not UuAppClient.get_auth_headers
+            else None,
+        )
         return self._exchange.send(command, log_level)
 
 

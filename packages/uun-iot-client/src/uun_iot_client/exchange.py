@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable, Optional, Set, Tuple, Union
+from typing import TYPE_CHECKING, Any, Callable, Mapping, Optional, Set, Tuple, Union
 
 from uun_iot_core.forks import watch_forks
 from uun_iot_core.logs import get_logger
@@ -52,6 +52,8 @@ class Command:
         retry: when it is repeated.
         deadline: seconds it may take with all that belongs to it; None for the usual one.
         idempotent: whether the server may do it twice.
+        url_of: gives the URL of a command, where an application has its own way; else None.
+        headers_of: likewise the headers for a content type.
     """
 
     method: str
@@ -61,6 +63,8 @@ class Command:
     retry: RetryPolicy
     deadline: Optional[float] = None
     idempotent: bool = False
+    url_of: Optional[Callable[[str], str]] = None
+    headers_of: Optional[Callable[[str], Mapping[str, str]]] = None
 
     def __str__(self) -> str:
         return f"{self.method} {self.uucmd}"
@@ -244,7 +248,7 @@ class Exchange:
         self, command: Command, deadline: Deadline, idempotent: bool
     ) -> requests.Response:
         """Send a command; once more with another token where the server refuses this one."""
-        url = self._settings.command_url(command.uucmd)
+        url = (command.url_of or self._settings.command_url)(command.uucmd)
         self._breaker.check()  # before a token is asked for
         bearer = self._token.bearer(deadline)
         response = self._send(command, url, bearer, deadline, idempotent)
@@ -279,6 +283,9 @@ class Exchange:
             "Accept": "application/json, */*;q=0.5",
             "User-Agent": USER_AGENT,
         }
+        if command.headers_of is not None:
+            own = dict(command.headers_of(command.body.content_type))
+            headers.update((key, own[key]) for key in own if key.lower() != "authorization")
         ticket = self._breaker.enter()
         try:
             response = self._transport.request(

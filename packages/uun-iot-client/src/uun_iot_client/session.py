@@ -44,8 +44,11 @@ class UuCmdSession:
         self._client = uuclient
         self._uucmd = uucmd
         self._log_level = log_level
-        self._retry = retry
-        self._deadline = deadline
+        # only what was given: older applications override `get` and `post` without the others
+        given = {"retry": retry, "deadline": deadline}
+        self._further: Dict[str, Any] = {
+            name: value for name, value in given.items() if value is not None
+        }
         self._idempotent = idempotent
 
     def __repr__(self) -> str:
@@ -74,9 +77,7 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.get`.
         """
-        return self._client.get(
-            self._uucmd, data, self._level(log_level), retry=self._retry, deadline=self._deadline
-        )
+        return self._client.get(self._uucmd, data, self._level(log_level), **self._further)
 
     def post(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
         """Send an authenticated POST request.
@@ -88,11 +89,5 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.post`.
         """
-        return self._client.post(
-            self._uucmd,
-            data,
-            self._level(log_level),
-            retry=self._retry,
-            deadline=self._deadline,
-            idempotent=self._idempotent,
-        )
+        further = {**self._further, "idempotent": True} if self._idempotent else self._further
+        return self._client.post(self._uucmd, data, self._level(log_level), **further)

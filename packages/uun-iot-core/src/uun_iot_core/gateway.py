@@ -19,6 +19,7 @@ from .events.decorators import EventRegister
 from .exceptions import ConfigError
 from .logs import get_logger
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
+from .naming import module_id_of
 from .process import is_failure
 from .signals import SignalExit
 from .sources import Sources
@@ -128,6 +129,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 if library_modules is not None:
                     for module in library_modules(self.config, self.uuapp_client):
                         self._modules.take(module)
+                        self._modules.replaceable.add(module_id_of(module))
                 if module_init is not None:
                     init = call_init(module_init, self.config, self.uuapp_client)
                     # one by one, so that those that came before an exception are closed
@@ -397,8 +399,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """
         known = {"SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2"}
         name = signal.Signals(sig).name
-        if name not in known:
-            raise ValueError(
-                f"{name} does not end a gateway; use one of {', '.join(sorted(known))}"
-            )
+        if name not in known:  # an exception here would end the process
+            logger.warning("%s does not end a gateway: it is ignored", name)
+            return
         self._exit.handle(sig, additional_cleanup)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Optional, Set, Tuple
 
 from .events.base import OWNERS, Event, HandlerInfo, find_handlers, own, parts_of
 from .events.decorators import EventRegister
@@ -18,6 +18,11 @@ logger = get_logger(__name__)
 
 class Modules(Dict[str, Any]):
     """The modules of a gateway by their ids, in the order in which they were taken in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        #: ids of the library's modules that give way to one of the application
+        self.replaceable: Set[str] = set()
 
     def take(self, module: Any) -> None:
         """Take in a module.
@@ -34,12 +39,15 @@ class Modules(Dict[str, Any]):
                 "set `id`, or mark its methods with @on(…)"
             )
         module_id = module_id_of(module)
-        if module_id in self:
+        if self.get(module_id) is module:
+            return  # it is given twice
+        if module_id in self and module_id not in self.replaceable:
             other = type(self[module_id]).__name__
             raise ModuleError(
                 f"two modules have the id `{module_id}` ({other} and {type(module).__name__}); "
                 "give one of them another `id`"
             )
+        self.replaceable.discard(module_id)
         self[module_id] = module
 
     def idle_storages(self, gateway: Dict[str, Any]) -> List[str]:

@@ -6,13 +6,24 @@ from typing import Any, Callable, Dict, Iterable, Optional
 
 import uun_iot_core
 from uun_iot_client import UuAppClient
-from uun_iot_core import SYSTEM_CLOCK, Clock, Config, Event, EventRegister, ModuleTimer
+from uun_iot_core import (
+    SYSTEM_CLOCK,
+    Clock,
+    Config,
+    Event,
+    EventRegister,
+    IModule,
+    ModuleTimer,
+    RepeatTimer,
+    on,
+)
 
 from .modules.counters import counters_of
 from .modules.Heartbeat import Heartbeat
 from .modules.library import ConfigUpdates, library_modules
 
-__all__ = ["Config", "Gateway", "ModuleTimer"]
+# some of them are there since applications import them from here
+__all__ = ["Config", "Gateway", "IModule", "ModuleTimer", "RepeatTimer", "on"]
 
 
 class Gateway(uun_iot_core.Gateway):

@@ -1,5 +1,5 @@
 """The documented home of `on`; it comes from uun-iot-core."""
 
-from uun_iot_core import on
+from uun_iot_core import UnsupportedEvent, on
 
-__all__ = ["on"]
+__all__ = ["UnsupportedEvent", "on"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from enum import Enum
 from functools import WRAPPER_ASSIGNMENTS, partial, update_wrapper, wraps
-from types import MemberDescriptorType, MethodType, TracebackType
+from types import FunctionType, MemberDescriptorType, MethodType, TracebackType
 from typing import (
     Any,
     Callable,
@@ -29,6 +29,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 Handler = Callable[..., Any]
 _MARKS = "__uun_iot_events__"
 _SUBMODULE = "__uun_iot_submodule__"
+#: on a module, its methods that were marked when they were bound already, with their marks
+_BOUND = "__uun_iot_bound__"
 #: on an event source, the modules whose handlers `attach_handlers` gave it
 OWNERS = "__uun_iot_owners__"
 #: on a function of a class, the `Register` that subscribed it
@@ -82,7 +84,14 @@ class HandlerInfo:
 
 
 def mark(function: F, info: HandlerInfo) -> F:
-    """Note on a function that it handles an event, and return it unchanged."""
+    """Note on a function that it handles an event, and return it unchanged.
+
+    What a bound method handles is noted on its object.
+    """
+    noted = own(own(function, "__self__"), "__dict__") if type(function) is MethodType else None
+    if isinstance(noted, dict):
+        noted.setdefault(_BOUND, []).append((function, info))
+        return function
     return _with_marks(function, (*marks(function), info))
 
 
@@ -216,18 +225,31 @@ def _find(module: Any, owner_id: str, searched: Set[int]) -> Iterator[Tuple[Hand
     seen = set()
     for name, attribute in attributes.items():
         function = own(attribute, "__func__", attribute)
-        if not marks(attribute) or id(function) in seen:
+        infos = marks(attribute) or _marks_within(function, name)
+        if not infos or id(function) in seen:
             continue  # an alias of a handler is not called a second time
         seen.add(id(function))
         bound = getattr(module, name)
-        for info in marks(attribute):
+        for info in infos:
             yield bound, HandlerInfo(info.event_type, info.args, info.kwargs, owner_id)
+    for bound, info in own(module, "__dict__", {}).get(_BOUND, ()):
+        yield bound, HandlerInfo(info.event_type, info.args, info.kwargs, owner_id)
     for submodule in _submodules(module):
         if id(submodule) not in searched:
             (kinds,) = vars(submodule)[_SUBMODULE]
             for handler, info in _find(submodule, owner_id, searched):
                 if kinds is None or info.event_type in kinds:
                     yield handler, info
+
+
+def _marks_within(function: Any, name: str) -> Tuple[HandlerInfo, ...]:
+    """Return the marks of a function that a decorator without `functools.wraps` has hidden."""
+    for cell in own(function, "__closure__") or () if type(function) is FunctionType else ():
+        with contextlib.suppress(ValueError):  # it is empty
+            hidden = cell.cell_contents
+            if type(hidden) is FunctionType and hidden.__name__ == name and marks(hidden):
+                return marks(hidden)
+    return ()
 
 
 def _of_class(module: Any) -> Dict[str, Any]:
