@@ -483,3 +483,26 @@ def test_a_broken_log_handler_of_the_application_does_not_stop_the_timer() -> No
     finally:
         logger.removeHandler(broken)
     assert calls.times == [0, 1, 2]
+
+
+def test_a_derived_timer_may_have_names_of_its_own() -> None:
+    class Modbus(RepeatTimer):
+        def __init__(self, clock: ManualClock) -> None:
+            super().__init__(1, self.poll, clock=clock)
+            self._slot = self._series = self._clock = self._period = self._args = None
+            self.polls = 0
+
+        def poll(self) -> None:
+            self.polls += 1
+
+        def _call(self, register: int = 7) -> int:
+            raise AssertionError("called by the library")
+
+        _start = _check = _call
+
+    clock = ManualClock()
+    timer = Modbus(clock)
+    timer.start()
+    clock.advance(3)
+    timer.stop()
+    assert timer.polls == 4

@@ -66,18 +66,19 @@ class RepeatTimer:
     ) -> None:
         if not callable(f):
             raise TypeError(f"a timer needs a function to call, got {json_type(f)}")
+        # two underscores: applications derive from it with attributes of their own
         self._name = name or f"timer {getattr(f, '__qualname__', type(f).__name__)}"
-        self._check(period)
-        self._period = period
-        self._runonstart = bool(runonstart)
+        self.__check(period)
+        self.__period = period
+        self.__runonstart = bool(runonstart)
         self._f = f
-        self._args = list(args)
-        self._kwargs = dict(kwargs)
-        self._clock = clock
-        self._slot = Slot()
-        self._series: Optional[Series] = None
+        self.__args = list(args)
+        self.__kwargs = dict(kwargs)
+        self.__clock = clock
+        self.__slot = Slot()
+        self.__series: Optional[Series] = None
 
-    def _check(self, period: Any) -> None:
+    def __check(self, period: Any) -> None:
         problem = period_problem(period)
         if problem is not None:
             number = isinstance(period, (int, float)) and not isinstance(period, bool)
@@ -86,32 +87,32 @@ class RepeatTimer:
     @property
     def period(self) -> Numeric:
         """Seconds between ticks; to be set only while the timer is stopped."""
-        return self._period
+        return self.__period
 
     @period.setter
     def period(self, new: Numeric) -> None:
-        self._check(new)
-        with scheduler_of(self._clock).lock:
-            self._refuse_while_running("period")
-            if new != self._period:
-                self._slot.record.warned = 0  # what was said was said of another period
-            self._period = new
+        self.__check(new)
+        with scheduler_of(self.__clock).lock:
+            self.__refuse_while_running("period")
+            if new != self.__period:
+                self.__slot.record.warned = 0  # what was said was said of another period
+            self.__period = new
 
     @property
     def runonstart(self) -> bool:
         """Whether the first call comes right after `start`; to be set only while stopped."""
-        return self._runonstart
+        return self.__runonstart
 
     @runonstart.setter
     def runonstart(self, new: bool) -> None:
-        with scheduler_of(self._clock).lock:
-            self._refuse_while_running("runonstart")
-            self._runonstart = bool(new)
+        with scheduler_of(self.__clock).lock:
+            self.__refuse_while_running("runonstart")
+            self.__runonstart = bool(new)
 
     @property
     def running(self) -> bool:
         """Whether the timer is started."""
-        return self._series is not None and not self._series.cancelled
+        return self.__series is not None and not self.__series.cancelled
 
     @property
     def missed(self) -> int:
@@ -120,19 +121,19 @@ class RepeatTimer:
 
     def stats(self) -> TimerStats:
         """Return figures of the timer, all of one moment: see `TimerStats`."""
-        slot, clock = self._slot, self._clock
+        slot, clock = self.__slot, self.__clock
         with scheduler_of(clock).lock:
-            series = self._series
+            series = self.__series
             running = series is not None and not series.cancelled
             missed = slot.record.missed + (0 if series is None else series.missed)
-            stats = slot.record.stats(self._name, float(self._period), running, missed, clock)
+            stats = slot.record.stats(self._name, float(self.__period), running, missed, clock)
             if series is None or series.cancelled:
                 return stats
             now = clock.monotonic()
             following = series.due_after(now, busy=slot.running is series)
             return stats._replace(next_start=following + clock.time() - now)
 
-    def _refuse_while_running(self, what: str) -> None:
+    def __refuse_while_running(self, what: str) -> None:
         if self.running:
             raise RuntimeError(f"{self._name} is running; stop() it before setting {what}")
 
@@ -144,18 +145,20 @@ class RepeatTimer:
         Raises:
             RuntimeError: the timer is started already.
         """
-        self._start()
+        self._start_shifted()
 
-    def _start(self, shift: float = 0.0) -> None:
+    def _start_shifted(self, shift: float = 0.0) -> None:
         """Start the timer, all its ticks so many seconds later."""
-        scheduler = scheduler_of(self._clock)
+        scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
             if self.running:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
-            if self._series is not None:
-                self._slot.record.missed += self._series.missed
-            self._series = Series(self._slot, self._call, float(self._period), self._name)
-            scheduler.add(self._series, self._runonstart, shift)
+            if self.__series is not None:
+                self.__slot.record.missed += self.__series.missed
+            self.__series = Series(
+                self.__slot, self._call_function, float(self.__period), self._name
+            )
+            scheduler.add(self.__series, self.__runonstart, shift)
 
     def stop(self, block: bool = True) -> None:
         """Stop the timer; no further call begins.
@@ -166,31 +169,31 @@ class RepeatTimer:
             block: return only when the running call has ended; a call that stops its own
                 timer does not wait for itself.
         """
-        scheduler = scheduler_of(self._clock)
+        scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
-            if self._series is None:
+            if self.__series is None:
                 return
-            scheduler.cancel(self._series)
+            scheduler.cancel(self.__series)
             if block:
-                scheduler.wait_idle(self._slot)
+                scheduler.wait_idle(self.__slot)
 
     def _rearm(self, period: Numeric, shift: float = 0.0) -> None:
         """Change the period of a running timer: no extra tick, no wait for a running call.
 
         The next tick is one period away, less the shift.
         """
-        scheduler = scheduler_of(self._clock)
+        scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
-            self._period = period
-            if self._series is not None:
-                scheduler.rearm(self._series, float(period), shift)
+            self.__period = period
+            if self.__series is not None:
+                scheduler.rearm(self.__series, float(period), shift)
 
     def _running_thread(self) -> Optional[int]:
         """Return the identity of the thread that runs a call right now."""
-        return self._slot.thread
+        return self.__slot.thread
 
-    def _call(self) -> Optional[Type[BaseException]]:
-        self._f(*self._args, **self._kwargs)
+    def _call_function(self) -> Optional[Type[BaseException]]:
+        self._f(*self.__args, **self.__kwargs)
         return None
 
 

@@ -53,7 +53,7 @@ class HandlerTimer(RepeatTimer):
         super().__init__(period, handler, clock=clock, name=f"tick {name}")
         self._info = info
 
-    def _call(self) -> Optional[Type[BaseException]]:
+    def _call_function(self) -> Optional[Type[BaseException]]:
         return call_handler(self._f, self._info)
 
 
@@ -267,7 +267,7 @@ class EvTick(Event):
             self._started = True
             periods = [entry.timer.period for entry in self._timers]
             for entry, period, place in zip(self._timers, periods, _places(periods)):
-                entry.timer._start(place * self.spread * period)
+                entry.timer._start_shifted(place * self.spread * period)
 
     def cancel(self) -> None:
         """Let no further tick begin; do not wait for those under way."""
