@@ -384,4 +384,4 @@ def test_a_storage_without_a_file_remembers_nothing_of_what_left() -> None:
             storage.data.extend([1, 2, 3])
         storage.acknowledge(storage.take(), [2])
         storage.acknowledge(storage.take(), [])
-    assert len(storage._entries.unsaved.removals) < 100
+    assert len(vars(storage)["_Storage__entries"].unsaved.removals) < 100

@@ -252,10 +252,11 @@ def test_emptying_waits_for_what_another_thread_does_with_the_storage(tmp_path: 
     saving, go_on = threading.Event(), threading.Event()
 
     class Slow(Storage):
-        def _backup(self, newest: Any = None) -> None:
+        def _Storage__backup(self, newest: Any = None) -> None:  # within append
             saving.set()
             assert go_on.wait(10)
-            super()._backup(newest)
+            parent: Any = super()
+            parent._Storage__backup(newest)
 
     with Slow("weather", str(tmp_path / "w.json")) as storage:
         adding = threading.Thread(target=storage.append, args=(1, True))
@@ -269,3 +270,23 @@ def test_emptying_waits_for_what_another_thread_does_with_the_storage(tmp_path: 
         adding.join(10)
         emptying.join(10)
         assert storage.is_empty() and on_disk(tmp_path / "w.json") == []
+
+
+def test_a_derived_storage_may_have_names_of_its_own(tmp_path: Path) -> None:
+    class Own(Storage):
+        def __init__(self, path: str) -> None:
+            super().__init__("own", path)
+            self._journal = self._entries = self._bounds = self._clock = self._pid = None
+            self._sent: List[Any] = []
+
+        def _save(self) -> None:
+            raise AssertionError("called by the library")
+
+        _backup = _add = _exclusive = _check = _settle = _save
+
+    with Own(str(tmp_path / "w.json")) as storage:
+        storage.append(1, backup=True)
+        storage.merge([2])
+        assert on_disk(tmp_path / "w.json") == [1, 2]
+        storage.acknowledge(storage.take(), [])
+        assert on_disk(tmp_path / "w.json") == []

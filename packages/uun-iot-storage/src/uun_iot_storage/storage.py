@@ -89,30 +89,31 @@ class Storage:
         sync_interval: float = 0.0,
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._journal: Optional[Journal] = None
-        self._bounds = Bounds(storage_id, maxlen, max_bytes, clock)
+        # two underscores: applications derive from it with attributes of their own
+        self.__journal: Optional[Journal] = None
+        self.__bounds = Bounds(storage_id, maxlen, max_bytes, clock)
         check_interval(storage_id, sync_interval)
-        self._dead_letters = DeadLetters(storage_id, max_attempts, backup_path is not None)
+        self.__dead_letters = DeadLetters(storage_id, max_attempts, backup_path is not None)
         self.storage_id = storage_id
         self.backup_path = backup_path
         self.write_lock = threading.Lock()
-        self._inside = False  # who holds it is a method of this class
-        self._reopens = False  # a backup after `close` opens the file once more, see `_rest`
-        self._pid = os.getpid()
-        self._clock = clock
-        self._entries = Entries()
-        self._appended = self._sent = self._failed = 0
-        self._backups_fail = False
-        self._delayed: Optional[DelayedSync] = None
+        self.__inside = False  # who holds it is a method of this class
+        self.__reopens = False  # a backup after `close` opens the file once more, see `_rest`
+        self.__pid = os.getpid()
+        self.__clock = clock
+        self.__entries = Entries()
+        self.__appended = self.__sent = self.__failed = 0
+        self.__backups_fail = False
+        self.__delayed: Optional[DelayedSync] = None
         if backup_path is not None:
             journal = Journal(backup_path)
             with collector_paused():
-                self._entries.replace(journal.open(), clock.monotonic())
-            self._journal = journal
-            self._dead_letters.path = journal.path + ".dead"
+                self.__entries.replace(journal.open(), clock.monotonic())
+            self.__journal = journal
+            self.__dead_letters.path = journal.path + ".dead"
             if sync_interval:
-                self._delayed = DelayedSync(sync_interval, self._sync, storage_id, clock)
-        self._bounds.trim(self._entries)
+                self.__delayed = DelayedSync(sync_interval, self.__sync, storage_id, clock)
+        self.__bounds.trim(self.__entries)
 
     # -- reading ---------------------------------------------------------------------
 
@@ -126,34 +127,34 @@ class Storage:
         fails and at `close`. A list assigned to it is copied, and saved with the next backup
         in any case.
         """
-        return self._entries.data
+        return self.__entries.data
 
     @data.setter
     def data(self, entries: List[Any]) -> None:
         _require_list(entries, "data")
-        self._entries.data = list(entries)
+        self.__entries.data = list(entries)
 
     @property
     def maxlen(self) -> int:
         """Largest number of entries; 0 for no limit."""
-        return self._bounds.maxlen
+        return self.__bounds.maxlen
 
     @property
     def max_attempts(self) -> int:
         """How often the server may refuse an entry; 0 for any number."""
-        return self._dead_letters.max_attempts
+        return self.__dead_letters.max_attempts
 
     @property
     def dropped(self) -> int:
         """How many entries the limits have dropped since the storage was made."""
-        return self._bounds.dropped
+        return self.__bounds.dropped
 
     def is_empty(self) -> bool:
         """Is the storage an empty list?"""
-        return not self._entries.data
+        return not self.__entries.data
 
     def __len__(self) -> int:
-        return len(self._entries.data)
+        return len(self.__entries.data)
 
     def __repr__(self) -> str:
         return (
@@ -165,20 +166,20 @@ class Storage:
 
         The first call looks at each entry, which takes some seconds for a million of them.
         """
-        with self._exclusive() as now:
-            entries = self._entries
+        with self.__exclusive() as now:
+            entries = self.__entries
             oldest = entries.oldest
             return StorageStats(
                 entries=len(entries),
                 bytes=entries.size,
                 oldest_age=None if oldest is None else now - oldest.since,
-                appended=self._appended,
-                sent=self._sent,
-                failed=self._failed,
-                dropped=self._bounds.dropped,
-                set_aside=self._dead_letters.count,
-                bytes_written=0 if self._journal is None else self._journal.written,
-                autonomy_hours=self._bounds.autonomy_hours(entries),
+                appended=self.__appended,
+                sent=self.__sent,
+                failed=self.__failed,
+                dropped=self.__bounds.dropped,
+                set_aside=self.__dead_letters.count,
+                bytes_written=0 if self.__journal is None else self.__journal.written,
+                autonomy_hours=self.__bounds.autonomy_hours(entries),
             )
 
     # -- changing --------------------------------------------------------------------
@@ -197,7 +198,7 @@ class Storage:
                 itself, or it is larger than the storage may be; nothing changed.
             StorageError: the backup failed; the entry is in memory, for the next backup.
         """
-        self._add([data], new_data=True, backup=backup)
+        self.__add([data], new_data=True, backup=backup)
 
     def merge(self, data: List[Any], new_data: bool = True, backup: bool = True) -> None:
         """Add the entries of another list. Thread-safe.
@@ -216,34 +217,34 @@ class Storage:
             StorageError: the backup failed; the entries are in memory, for the next backup.
         """
         _require_list(data, "data")
-        self._add(list(data), new_data, backup)
+        self.__add(list(data), new_data, backup)
 
-    def _add(self, entries: List[Any], new_data: bool, backup: bool) -> None:
-        texts = self._check(entries)
+    def __add(self, entries: List[Any], new_data: bool, backup: bool) -> None:
+        texts = self.__check(entries)
         stamps = None if texts is None else [stamp_of(text) for text in texts]
-        bounds = self._bounds
+        bounds = self.__bounds
         if bounds.max_bytes and stamps is not None:
             bounds.refuse(stamps)
-        self._check_process()
+        self.__check_process()
         with self.write_lock:  # not _exclusive(), which takes a while: this is called most
-            self._inside = True
+            self.__inside = True
             try:
-                now = self._clock.monotonic()
-                self._entries.sync(now)
-                self._entries.add(entries, now, stamps, front=not new_data)
-                self._appended += len(entries)
+                now = self.__clock.monotonic()
+                self.__entries.sync(now)
+                self.__entries.add(entries, now, stamps, front=not new_data)
+                self.__appended += len(entries)
                 if bounds.are_set:
                     if new_data and entries:
                         bounds.came_in(stamps, len(entries))
-                    bounds.trim(self._entries)
+                    bounds.trim(self.__entries)
                 if backup:
-                    self._backup(texts if new_data else None)
+                    self.__backup(texts if new_data else None)
             finally:
-                self._inside = False
+                self.__inside = False
 
-    def _check(self, entries: List[Any], allow_nan: bool = False) -> Optional[List[str]]:
+    def __check(self, entries: List[Any], allow_nan: bool = False) -> Optional[List[str]]:
         """Refuse what cannot be stored; return the JSON texts, where there must be some."""
-        if self._journal is None and not self._bounds.max_bytes:
+        if self.__journal is None and not self.__bounds.max_bytes:
             return None
         return check_entries(entries, allow_nan)
 
@@ -255,25 +256,25 @@ class Storage:
         Raises:
             StorageError: the file could not be written; in memory the entries are gone.
         """
-        self._check_process()
-        is_ours = self._acquire()
+        self.__check_process()
+        is_ours = self.__acquire()
         try:
-            self._entries.sync(self._clock.monotonic())
-            self._entries.clear()
-            self._backup()
+            self.__entries.sync(self.__clock.monotonic())
+            self.__entries.clear()
+            self.__backup()
         finally:
             if is_ours:
-                self._inside = False
+                self.__inside = False
                 self.write_lock.release()
 
-    def _acquire(self) -> bool:
+    def __acquire(self) -> bool:
         """Take the lock, unless it is held from outside: then, it seems, by the caller."""
         held_from_outside = 0
         while held_from_outside < _LOOKS:
             if self.write_lock.acquire(timeout=_LOOK):
-                self._inside = True
+                self.__inside = True
                 return True
-            held_from_outside = 0 if self._inside else held_from_outside + 1
+            held_from_outside = 0 if self.__inside else held_from_outside + 1
         return False
 
     def trim(self) -> None:
@@ -284,15 +285,15 @@ class Storage:
         """
         if self.write_lock.acquire(blocking=False):
             try:
-                self._inside = True
-                self._entries.sync(self._clock.monotonic())
-                self._bounds.trim(self._entries)
+                self.__inside = True
+                self.__entries.sync(self.__clock.monotonic())
+                self.__bounds.trim(self.__entries)
             finally:
-                self._inside = False
+                self.__inside = False
                 self.write_lock.release()
         else:
             # The caller holds the lock, or another thread does; one step serves both.
-            self._bounds.trim_by_hand(self._entries.data)
+            self.__bounds.trim_by_hand(self.__entries.data)
 
     # -- sending ---------------------------------------------------------------------
 
@@ -323,9 +324,9 @@ class Storage:
             if limit < 1:
                 raise ValueError(f"limit must be 1 or more, or None for all, got {limit}")
         count = len(self) if limit is None else limit
-        with self._exclusive(thorough=count):
-            batch = self._entries.take(count)
-        if self._journal is not None:
+        with self.__exclusive(thorough=count):
+            batch = self.__entries.take(count)
+        if self.__journal is not None:
             for slot in batch.slots:  # so that a change while they are sent is noticed
                 if slot.stamp is None and isinstance(slot.entry, (dict, list)):
                     slot.stamp = slot.measure()
@@ -358,7 +359,7 @@ class Storage:
         """
         if not isinstance(batch, Batch):
             raise TypeError(f"batch must come from take(), got {type(batch).__name__}")
-        if not batch.belongs_to(self._entries):
+        if not batch.belongs_to(self.__entries):
             raise ValueError(f"the batch was not taken from storage `{self.storage_id}`")
         _require_list(failed, "failed")
         if refused is not None:
@@ -366,19 +367,19 @@ class Storage:
         sent, unmatched = batch.split(failed)
         left = [slot for slot in batch.slots if slot not in sent]
         # NaN may pass: it came from the file, or the original is in the storage already
-        texts = self._check(unmatched, allow_nan=True)
+        texts = self.__check(unmatched, allow_nan=True)
         stamps = None if texts is None else [stamp_of(text) for text in texts]
         changed = [slot for slot in left if slot.stamp and slot.measure() != slot.stamp]
         if not refused or not self.max_attempts:
-            self._settle(batch, sent, unmatched, stamps, changed, set())
+            self.__settle(batch, sent, unmatched, stamps, changed, set())
         else:
             others, _ = batch.split(refused)
-            with self._dead_letters.mutex:  # else two threads might set aside the same entry
-                aside = self._put_aside([slot for slot in left if slot not in others])
-                self._settle(batch, sent, unmatched, stamps, changed, aside)
-        self._failed += len(failed)
+            with self.__dead_letters.mutex:  # else two threads might set aside the same entry
+                aside = self.__put_aside([slot for slot in left if slot not in others])
+                self.__settle(batch, sent, unmatched, stamps, changed, aside)
+        self.__failed += len(failed)
 
-    def _settle(
+    def __settle(
         self,
         batch: Batch,
         sent: Set[Slot],
@@ -387,38 +388,38 @@ class Storage:
         changed: List[Slot],
         aside: Set[Slot],
     ) -> None:
-        with self._exclusive(thorough=len(batch)) as now:
-            entries = self._entries
+        with self.__exclusive(thorough=len(batch)) as now:
+            entries = self.__entries
             entries.changed(changed)
             gone = entries.remove(sent | aside) - len(aside)
             if unmatched:
                 new = entries.unknown(unmatched)  # not those that have come in meanwhile
                 gone -= len(new)
                 if len(new) < len(unmatched):
-                    texts = self._check(new, allow_nan=True)
+                    texts = self.__check(new, allow_nan=True)
                     stamps = None if texts is None else [stamp_of(text) for text in texts]
                 entries.add(new, now, stamps, front=True)
-            self._sent += max(0, gone)
-            self._dead_letters.count += len(aside)
-            self._bounds.trim(entries)
+            self.__sent += max(0, gone)
+            self.__dead_letters.count += len(aside)
+            self.__bounds.trim(entries)
             try:
-                self._backup()
-                self._backups_fail = False
+                self.__backup()
+                self.__backups_fail = False
             except StorageError as exc:
                 logger.log(
-                    logging.DEBUG if self._backups_fail else logging.ERROR,
+                    logging.DEBUG if self.__backups_fail else logging.ERROR,
                     "storage `%s`: what was sent is not yet removed from the disk: %s",
                     self.storage_id,
                     exc,
                 )
-                self._backups_fail = True  # said once, until one succeeds
+                self.__backups_fail = True  # said once, until one succeeds
 
-    def _put_aside(self, refused: List[Slot]) -> Set[Slot]:
+    def __put_aside(self, refused: List[Slot]) -> Set[Slot]:
         """Count a refusal of each entry, and save those with too many as dead letters."""
-        dead = self._dead_letters.refused(refused)
-        with self._locked():
-            dead = self._entries.still_there(dead)
-        return self._dead_letters.put(dead)
+        dead = self.__dead_letters.refused(refused)
+        with self.__locked():
+            dead = self.__entries.still_there(dead)
+        return self.__dead_letters.put(dead)
 
     # -- opening and closing ---------------------------------------------------------
 
@@ -430,16 +431,16 @@ class Storage:
         Raises:
             StorageError: saving failed; the file is let go of, the entries are in memory.
         """
-        journal = self._journal
+        journal = self.__journal
         if journal is None or not journal.is_open or journal.is_inherited:
             return
-        with self._locked():
+        with self.__locked():
             if journal.is_open:
-                if self._delayed is not None:
-                    self._delayed.cancel()
-                self._entries.sync(self._clock.monotonic(), len(self))
+                if self.__delayed is not None:
+                    self.__delayed.cancel()
+                self.__entries.sync(self.__clock.monotonic(), len(self))
                 try:
-                    self._save(journal, closing=True)
+                    self.__save(journal, closing=True)
                 finally:
                     journal.close()
 
@@ -451,7 +452,7 @@ class Storage:
         Raises:
             StorageError: see `close`.
         """
-        self._reopens = True
+        self.__reopens = True
         self.close()
 
     def reopen(self) -> None:
@@ -464,23 +465,23 @@ class Storage:
         Raises:
             StorageError: another process has the backup file open.
         """
-        self._reopens = False
-        journal = self._journal
+        self.__reopens = False
+        journal = self.__journal
         if journal is None or journal.is_open:
             return
-        with self._locked():
+        with self.__locked():
             if not journal.is_open:
-                self._open_again(journal)
+                self.__open_again(journal)
 
-    def _open_again(self, journal: Journal) -> None:
+    def __open_again(self, journal: Journal) -> None:
         known = journal.token
         loaded = journal.open()
-        now = self._clock.monotonic()
-        self._entries.sync(now, len(self))
-        unsaved = self._entries.unsaved
+        now = self.__clock.monotonic()
+        self.__entries.sync(now, len(self))
+        unsaved = self.__entries.unsaved
         if known is not None and journal.token == known:
             return  # as we left it
-        if not journal.was_there or loaded == self._entries.data:
+        if not journal.was_there or loaded == self.__entries.data:
             unsaved.whole = True
             return
         if unsaved or known is None:
@@ -490,11 +491,11 @@ class Storage:
                 self.storage_id,
                 journal.path,
             )
-            self._entries.add(loaded, now, front=True)
+            self.__entries.add(loaded, now, front=True)
             unsaved.whole = True
         else:
-            self._entries.replace(loaded, now)
-        self._bounds.trim(self._entries)
+            self.__entries.replace(loaded, now)
+        self.__bounds.trim(self.__entries)
 
     def __enter__(self) -> Storage:
         return self
@@ -508,56 +509,56 @@ class Storage:
         self.close()
 
     def __del__(self) -> None:
-        journal = getattr(self, "_journal", None)  # absent if the constructor failed early
+        journal = getattr(self, "_Storage__journal", None)  # absent if the constructor failed early
         if journal is not None:
-            self._entries.sync(0.0, len(self))
-            journal.abandon(self._entries.data, self._entries.unsaved)
+            self.__entries.sync(0.0, len(self))
+            journal.abandon(self.__entries.data, self.__entries.unsaved)
 
     # -- within the lock ---------------------------------------------------------------
 
     @contextmanager
-    def _exclusive(self, thorough: int = 0) -> Iterator[float]:
+    def __exclusive(self, thorough: int = 0) -> Iterator[float]:
         """Hold the lock; gives the time. Changes by hand are looked for, see `Entries.sync`."""
-        self._check_process()
-        with self._locked():
-            now = self._clock.monotonic()
-            self._entries.sync(now, thorough)
+        self.__check_process()
+        with self.__locked():
+            now = self.__clock.monotonic()
+            self.__entries.sync(now, thorough)
             yield now
 
     @contextmanager
-    def _locked(self) -> Iterator[None]:
+    def __locked(self) -> Iterator[None]:
         with self.write_lock:
-            self._inside = True
+            self.__inside = True
             try:
                 yield
             finally:
-                self._inside = False
+                self.__inside = False
 
-    def _check_process(self) -> None:
+    def __check_process(self) -> None:
         """Look for a fork, before taking the lock: a child may have inherited it locked."""
-        if self._journal is not None:
-            self._journal.check_process()
-        elif self._pid != os.getpid():
-            self._pid, self.write_lock = os.getpid(), threading.Lock()
+        if self.__journal is not None:
+            self.__journal.check_process()
+        elif self.__pid != os.getpid():
+            self.__pid, self.write_lock = os.getpid(), threading.Lock()
 
-    def _backup(self, newest: Optional[Sequence[str]] = None) -> None:
+    def __backup(self, newest: Optional[Sequence[str]] = None) -> None:
         """Save; ``newest`` are the JSON texts of the entries added last, if they are at hand."""
-        journal = self._journal
+        journal = self.__journal
         if journal is None:
             return
-        if journal.is_open or not self._reopens:
-            self._save(journal, newest)
+        if journal.is_open or not self.__reopens:
+            self.__save(journal, newest)
             return
-        self._open_again(journal)
+        self.__open_again(journal)
         try:
-            self._save(journal, closing=True)
+            self.__save(journal, closing=True)
         finally:
             journal.close()
 
-    def _save(
+    def __save(
         self, journal: Journal, newest: Optional[Sequence[str]] = None, closing: bool = False
     ) -> None:
-        delayed, entries = self._delayed, self._entries
+        delayed, entries = self.__delayed, self.__entries
         sync = delayed is None or delayed.is_due()
         try:
             journal.save(entries.data, entries.unsaved, newest, closing, sync)
@@ -568,34 +569,34 @@ class Storage:
                 self.storage_id,
                 len(unread.entries),
             )
-            entries.add(unread.entries, self._clock.monotonic(), front=True)
+            entries.add(unread.entries, self.__clock.monotonic(), front=True)
             entries.unsaved.whole = True
-            self._bounds.trim(entries)
+            self.__bounds.trim(entries)
             journal.save(entries.data, entries.unsaved, closing=closing, sync=sync)
         if delayed is not None:
             delayed.note(journal.is_unsynced)
 
-    def _sync(self) -> None:
+    def __sync(self) -> None:
         """Make durable what was written without; called in a timer's thread."""
-        journal = self._journal
+        journal = self.__journal
         assert journal is not None
-        with self._locked():
+        with self.__locked():
             if not journal.is_open:
                 return
             try:
                 journal.sync()
-                if self._delayed is not None:
-                    self._delayed.note(is_unsynced=False)
+                if self.__delayed is not None:
+                    self.__delayed.note(is_unsynced=False)
                 return
             except OSError as exc:
                 logger.error("storage `%s`: syncing failed: %s", self.storage_id, exc)
-            self._entries.unsaved.whole = True
+            self.__entries.unsaved.whole = True
             try:
-                self._save(journal)
+                self.__save(journal)
             except StorageError as exc:
                 logger.error("storage `%s`: %s", self.storage_id, exc)
-                if self._delayed is not None:
-                    self._delayed.note(is_unsynced=True)  # try again
+                if self.__delayed is not None:
+                    self.__delayed.note(is_unsynced=True)  # try again
 
 
 def _require_list(value: Any, name: str) -> None:
