@@ -370,8 +370,13 @@ def test_a_session_gives_a_client_only_what_it_was_given(
             calls.append(("post", log_level))
             return super().post(uucmd, dto_in, log_level)
 
+    class Own(UuCmdSession):
+        def __init__(self, client: UuAppClient) -> None:
+            super().__init__(client, COMMAND, 10)
+            self._client = self._log_level = self._retry = self._deadline = self._level = None
+
     client = Documented(config)
-    session = UuCmdSession(client, COMMAND, 10)
+    session = Own(client)
     assert session.get({"a": 1})[1] is None
     assert session.post({"a": 1})[1] is None
     assert calls == [("get", 10), ("post", 10)]

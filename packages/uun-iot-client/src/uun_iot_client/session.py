@@ -41,21 +41,22 @@ class UuCmdSession:
         deadline: Optional[float] = None,
         idempotent: bool = False,
     ) -> None:
-        self._client = uuclient
+        # two underscores: applications derive from it with attributes of their own
+        self.__client = uuclient
         self._uucmd = uucmd
-        self._log_level = log_level
+        self.__log_level = log_level
         # only what was given: older applications override `get` and `post` without the others
         given = {"retry": retry, "deadline": deadline}
-        self._further: Dict[str, Any] = {
+        self.__further: Dict[str, Any] = {
             name: value for name, value in given.items() if value is not None
         }
-        self._idempotent = idempotent
+        self.__idempotent = idempotent
 
     def __repr__(self) -> str:
         return f"UuCmdSession({self._uucmd!r})"
 
-    def _level(self, log_level: int) -> int:
-        return self._log_level if log_level is _OF_SESSION else log_level
+    def __level(self, log_level: int) -> int:
+        return self.__log_level if log_level is _OF_SESSION else log_level
 
     def update_headers(self) -> None:
         """Make sure that there is a valid token for the calls to come.
@@ -65,7 +66,7 @@ class UuCmdSession:
         Raises:
             TokenError: no valid token could be obtained.
         """
-        self._client.get_auth_headers()
+        self.__client.get_auth_headers()
 
     def get(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
         """Send an authenticated GET request.
@@ -77,7 +78,7 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.get`.
         """
-        return self._client.get(self._uucmd, data, self._level(log_level), **self._further)
+        return self.__client.get(self._uucmd, data, self.__level(log_level), **self.__further)
 
     def post(self, data: Optional[Dict[str, Any]] = None, log_level: int = _OF_SESSION) -> Result:
         """Send an authenticated POST request.
@@ -89,5 +90,5 @@ class UuCmdSession:
         Returns:
             ``(response, exc)``, see `UuAppClient.post`.
         """
-        further = {**self._further, "idempotent": True} if self._idempotent else self._further
-        return self._client.post(self._uucmd, data, self._level(log_level), **further)
+        further = {**self.__further, "idempotent": True} if self.__idempotent else self.__further
+        return self.__client.post(self._uucmd, data, self.__level(log_level), **further)

@@ -186,7 +186,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         found = self._sources.tick.problems(gateway.get("moduleTimers", {}))
         for _, part in self._modules.parts():
             check = own(part, "_configuration_problems")
-            if check is not None:
+            if callable(check):
                 found += check(gateway)
         return found
 
