@@ -85,7 +85,7 @@ def test_three_unclean_ends_after_an_update_lead_back(tmp_path: Path, end: str) 
         assert [life(path, end)[0] for _ in range(3)] == ["cellar"] * 3
     place, log = life(path, "SIGTERM")
     assert place == "roof"
-    assert any("last good configuration is in place again" in line for line in log), log
+    assert any("last good configuration is put in place again" in line for line in log), log
     assert any("is the one that was rolled back; it is not taken" in line for line in log), log
     assert load_config(str(path))["gateway"]["place"] == "roof"
     assert life(path, "SIGTERM")[0] == "roof"  # nor by the next process

@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Dict
+from typing import Any, Dict, List
 
 import pytest
 
+from tests.core.helpers import timers, write_config
 from tests.support.processes import Child
+from uun_iot_core import Gateway, ManualClock, on
 
 # Prints threads, descriptors, live blocks of memory and resident pages after some cycles, and
 # again after many more.
@@ -201,3 +203,40 @@ def test_a_forked_child_that_leaves_the_block_stops_only_what_it_has_started(
     theirs = ["3 seen in the parent", "stop in the parent", "closed in the parent"]
     assert child.lines == [*own, *theirs]
     assert child.errors == []
+
+
+def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_path: Path) -> None:
+    class Interrupting:
+        """A client whose hook is interrupted, as by Ctrl-C."""
+
+        def _gateway_stopping(self, grace: float) -> None:
+            raise KeyboardInterrupt
+
+    class Module:
+        id = "module"
+
+        def __init__(self) -> None:
+            self.calls: List[str] = []
+
+        @on("tick")
+        def tick(self) -> None:
+            self.calls.append("tick")
+
+        @on("stop")
+        def stop(self) -> None:
+            self.calls.append("stop")
+
+        def _gateway_stopped(self) -> None:
+            self.calls.append("closed")
+
+    module, clock = Module(), ManualClock()
+    path = write_config(tmp_path, timers(module=1))
+    client: Any = Interrupting()
+    gateway = Gateway(path, lambda c, u: module, clock=clock, client=lambda config: client)
+    gateway.start()
+    clock.advance(0)
+    with pytest.raises(KeyboardInterrupt):
+        gateway.stop()
+    clock.advance(10)
+    assert module.calls == ["tick", "stop", "closed"]
+    assert gateway.stopev.is_set()

@@ -48,7 +48,14 @@ def test_polls_as_rare_as_that_are_not_skipped(period: float) -> None:
     polls = Polls()
     for _ in range(5):
         polls.failed(period)
-        assert not polls.skip()
+        assert not polls.skip(period)
+
+
+def test_a_period_that_grows_meanwhile_makes_no_longer_pause() -> None:
+    polls = Polls()
+    for _ in range(20):
+        polls.failed(10)
+    assert [polls.skip(600) for _ in range(6)] == [True] * 5 + [False]
 
 
 def test_a_call_by_hand_asks_always(tmp_path: Path) -> None:

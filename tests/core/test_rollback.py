@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import stat
+import sys
 from pathlib import Path
 from typing import Any, Dict, List
 
@@ -148,6 +149,43 @@ def test_a_file_that_was_edited_by_hand_meanwhile_is_kept_as_what_ran(tmp_path: 
         updated.path.write_text('{"gateway": {"place": "half an edi')
         updated.ask(BAD)
         assert files(updated.path)["good"]["gateway"]["place"] == "roof"
+
+
+def test_what_is_on_trial_does_not_become_the_good_one_by_an_edit(tmp_path: Path) -> None:
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        updated.ask(BAD)
+        updated.path.write_text(json.dumps({"gateway": {**BAD, "site": "edited"}}))
+        updated.ask({**BAD, "place": "attic"})
+        assert files(updated.path)["good"]["gateway"]["place"] == "roof"
+        assert updated.saved["place"] == "attic"
+
+
+def test_a_gateway_that_is_built_before_a_fork_ends_cleanly_in_the_child(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(
+        json.dumps({"gateway": GOOD, "uuApp": {"uuCmdList": {"gatewayGetConfiguration": COMMAND}}})
+    )
+    program = f"""
+import os
+from uun_iot_core import Gateway
+class Uuapp:
+    def get(self, *args, **kwargs):
+        return self, None
+    def json(self):
+        return dict({BAD!r})
+gateway = Gateway({str(path)!r}, client=lambda config: Uuapp())
+child = os.fork()
+if child:
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+with gateway:
+    gateway._config.on_tick()
+    print("place", gateway.config["gateway"]["place"], flush=True)
+"""
+    for _ in range(4):
+        with Child([sys.executable, "-c", program]) as child:
+            assert child.wait() == 0, child.errors
+            assert child.lines == ["place cellar"]
+        assert unclean_ends(path) == 0
 
 
 def test_a_clean_stop_does_not_count(tmp_path: Path) -> None:

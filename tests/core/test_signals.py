@@ -454,3 +454,37 @@ def test_a_signal_that_ends_no_gateway_is_ignored(
     handler: Any = built.signal_handler
     with pytest.raises(ValueError):
         handler(0, None)
+
+
+def test_a_start_while_a_signal_ends_the_process_waits_for_that_end(tmp_path: Path) -> None:
+    main = """
+g.start()
+ready()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    while True:
+        g.start()
+finally:
+    g.stop()
+"""
+    with run(tmp_path, main) as child:
+        assert child.wait() == 0
+        assert child.lines[-1] == "cleanup"
+        assert not any("RuntimeError" in line for line in child.errors)
+
+
+def test_without_a_thread_for_it_the_block_stops_the_gateway(tmp_path: Path) -> None:
+    main = """
+import _thread
+def none(*args):
+    raise RuntimeError("can't start new thread")
+_thread.start_new_thread = none  # as where the system has none
+signal.signal(signal.SIGTERM, handler)
+with g:
+    ready()
+    rest()
+"""
+    with run(tmp_path, main) as child:
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        assert child.lines[-1] == "closed"

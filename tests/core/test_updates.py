@@ -287,6 +287,8 @@ REFUSED: Dict[str, Any] = {
     "a period as text": {"place": "cellar", "moduleTimers": {"config": "10"}},
     "a boolean period": {"place": "cellar", "moduleTimers": {"config": True}},
     "a period that is no number": '{"place": "cellar", "moduleTimers": {"config": NaN}}',
+    "a value that is no JSON": '{"place": "cellar", "a": [NaN]}',
+    "another one": '{"place": "cellar", "a": 1e999}',
     "named periods for a plain timer": {"place": "cellar", "moduleTimers": {"config": {"a": 1}}},
     "one period for named timers": {"place": "cellar", "moduleTimers": {"named": 5, "config": 10}},
     "storage of a wrong type": {"place": "cellar", "moduleBackupStorage": {"listener": 5}},

@@ -140,3 +140,20 @@ def test_an_idle_gateway_sleeps_between_its_ticks_and_is_small(tmp_path: Path) -
         for line in Path(f"/proc/{child.pid}/status").read_text().splitlines():
             if line.startswith("VmRSS"):
                 assert int(line.split()[1]) < 20_480  # kB; `hatch run bench timers` has the figure
+
+
+def test_a_wait_within_a_wait_leaves_the_outer_one_to_be_woken(tmp_path: Path) -> None:
+    program = """
+import signal, threading
+from uun_iot_core.wakeful import WakefulEvent
+event, within = WakefulEvent(), WakefulEvent()
+def handler(sig, frame):
+    print("inner", event.wait(1.2), flush=True)
+    threading.Timer(0.2, event.set).start()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.2)
+print("outer", event.wait(60), flush=True)
+"""
+    with Child([sys.executable, "-c", program]) as child:
+        assert child.wait(30) == 0
+        assert child.lines == ["inner False", "outer True"]

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.sandbox import Fault, Sandbox
 from uun_iot import Gateway, ManualClock, Module, on
+from uun_iot.modules.counters import Counters
 from uun_iot.testing import Gateways
 from uun_iot_core import problems
 from uun_iot_storage import Storage
@@ -240,3 +241,15 @@ def test_a_damaged_file_of_counters_keeps_nothing_from_working(
 def test_the_setting_is_true_or_false(heartbeat: Any, place: str) -> None:
     (problem,) = problems({"gateway": {"heartbeat": heartbeat}})
     assert problem.startswith(f"{place}: expected ")
+
+
+def test_what_takes_part_in_a_sum_may_go(tmp_path: Path) -> None:
+    read: Dict[str, Dict[Any, int]] = {"overruns": {"a": 5, "b": 3}}
+    counters = Counters(str(tmp_path / "counters"), lambda: read, lambda: True)
+    told = counters.pending()
+    assert told["overruns"] == 8
+    counters.arrived(told)
+    read["overruns"] = {"a": 5}
+    assert counters.pending()["overruns"] == 0
+    read["overruns"] = {"a": 1}  # another one of that name
+    assert counters.pending()["overruns"] == 1

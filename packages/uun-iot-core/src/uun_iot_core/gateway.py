@@ -221,6 +221,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """
         self._leave_to_parent()
         if self._exit.requested:
+            if threading.current_thread() is threading.main_thread():
+                self._exit.join()
             raise RuntimeError("the gateway cannot be started: a signal is ending the process")
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
@@ -263,39 +265,52 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         started goes on there, and is not stopped.
         """
         self._leave_to_parent()
+        is_mine = False
+        try:
+            is_mine = self._begin_stop()
+        finally:  # also where Ctrl-C comes right here: else the timers would go on
+            if is_mine or (self._state == _STOPPING and self._changes_in == threading.get_ident()):
+                self._stop()
+
+    def _begin_stop(self) -> bool:
+        """Return whether this thread is the one to stop the gateway; wait where it is not."""
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
                 if self._state == _STOPPING and current_event() is not None:
-                    return  # a handler that waited here would be waited for
+                    return False  # a handler that waited here would be waited for
                 if self._state == _STARTING:
                     # what the start waits for may end by these
                     self.runev.clear()
                     self.stopev.set()
                     if self._sources.starting.is_waited_for():
                         self._stop_asked = True
-                        return
+                        return False
                     with self._watch():
                         self._state_changed.wait()
                 else:  # who stops it says what it waits for
                     self._state_changed.wait()
             if self._state == _STOPPED:
-                return
+                return False
+            self._changes_in = threading.get_ident()
             self._state = _STOPPING
-        self._stop()
+            return True
 
     def _stop(self) -> None:
-        self._changes_in = threading.get_ident()
         watch = self._watch()
         try:
-            self.runev.clear()
-            self.stopev.set()
-            self._supervision.stopping(for_good=self._exit.requested)
-            self._tell_client("_gateway_stopping", STOP_GRACE)
-            watch.begin()
-            self._sources.stop()
+            try:
+                self._changes_in = threading.get_ident()
+                self.runev.clear()
+                self.stopev.set()
+                self._supervision.stopping(for_good=self._exit.requested)
+                self._tell_client("_gateway_stopping", STOP_GRACE)
+                watch.begin()
+            finally:  # whatever Ctrl-C ends of that
+                self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             self._started_at = None
             try:
+                self._sources.cancel()
                 self._modules.tell("_gateway_stopped")
             finally:
                 self._tell_client("_gateway_stopped")
@@ -367,8 +382,10 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         exc: Optional[BaseException],
         trace: Optional[TracebackType],
     ) -> None:
-        self._failed = self._failed or is_failure(exc)
-        self.stop()
+        try:
+            self._failed = self._failed or is_failure(exc)
+        finally:  # also where Ctrl-C comes right here
+            self.stop()
         # after it, since the signal may come while this thread stops the gateway
         if (
             self._exit.requested

@@ -15,8 +15,13 @@ class Polls:
         self._failures = 0
         self._skips = 0
 
-    def skip(self) -> bool:
-        """Return whether the poll that is due is to be skipped, and count it."""
+    def skip(self, period: float) -> bool:
+        """Return whether the poll that is due is to be skipped, and count it.
+
+        Args:
+            period: seconds between two polls; an update may have changed it.
+        """
+        self._skips = min(self._skips, _most(period))
         if self._skips == 0:
             return False
         self._skips -= 1
@@ -29,9 +34,13 @@ class Polls:
             period: seconds between two polls.
         """
         self._failures = min(self._failures + 1, 64)
-        most = max(0, int(LONGEST_PAUSE // period) - 1)
-        self._skips = min(2**self._failures - 1, most)
+        self._skips = min(2**self._failures - 1, _most(period))
 
     def succeeded(self) -> None:
         """Note that the server answers; no poll is skipped."""
         self._failures = self._skips = 0
+
+
+def _most(period: float) -> int:
+    """Return how many polls may be skipped in a row."""
+    return max(0, int(LONGEST_PAUSE // period) - 1)

@@ -28,6 +28,7 @@ from .clock import Clock
 from .config import canonical, load_config
 from .exceptions import ConfigError
 from .files import atomic_write
+from .forks import watch_forks
 from .logs import get_logger
 from .process import is_failure, lives, moment, next_number, this_process
 from .timers import RepeatTimer
@@ -69,11 +70,16 @@ class Trial:
         self._process = this_process()
         self._holder = f"{self._process}/{next_number()}"
         self._lock = threading.RLock()
+        watch_forks(self)
         self._timer: Optional[RepeatTimer] = None
         self._started = False
         self._known: Dict[str, Any] = read(self._state)
         #: whether the configuration was rolled back when this object was made
         self.rolled_back = False
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread that is no more may hold the lock."""
+        self._lock = threading.RLock()
 
     @property
     def _trial(self) -> Dict[str, Any]:
@@ -167,6 +173,11 @@ class Trial:
     def started(self) -> None:
         """Note that the gateway has started; let the trial end when its time is over."""
         with self._lock:
+            if self._process != this_process():  # built before a fork, started in the child
+                if self._trial.get("process") == self._holder:
+                    self._trial["process"] = None
+                self._process = this_process()
+                self._holder = f"{self._process}/{next_number()}"
             self._started = True
             if self._trial:
                 self._mark()
@@ -251,9 +262,10 @@ class Trial:
             last_end = [boot, now]
             good_was_there = os.path.exists(self._good)
             try:
-                if self._on_trial():  # which is not known to be good: the one before stays
+                if self._trial:  # what ran is not known to be good: the one before stays
                     present = self._present()
-                    configs[present] = self._trial["configs"][present]
+                    if present in self._trial["configs"]:  # nobody has edited it meanwhile
+                        configs[present] = self._trial["configs"][present]
                     # else a server that hands out a new one at each start would go on for ever;
                     # but a gateway that has lived with it for ten minutes has stood that
                     last_end = self._trial["last_end"]
@@ -350,6 +362,15 @@ class Trial:
         # remembered first: a power cut behind it repeats the roll-back, and forgets nothing
         self._known["rejected"] = [*kept, *sorted(replies)][-REMEMBERED:]
         write_quietly(self._state, self._known)
+        logger.error(
+            "%s: the process ended %d times without a clean stop within %.0f minutes of an "
+            "update; the last good configuration is put in place again, and the same reply of the "
+            "uuApp is not taken any more (remove %s to have it taken)",
+            self._path,
+            UNCLEAN_ENDS,
+            TRIAL_SECONDS / 60,
+            self._state,
+        )
         try:
             atomic_write(self._path, good, FILE_MODE)
         except OSError as exc:
@@ -359,13 +380,4 @@ class Trial:
             return self._good
         self._known.pop("trial", None)
         write_quietly(self._state, self._known)
-        logger.error(
-            "%s: the process ended %d times without a clean stop within %.0f minutes of an "
-            "update; the last good configuration is in place again, and the same reply of the "
-            "uuApp is not taken any more (remove %s to have it taken)",
-            self._path,
-            UNCLEAN_ENDS,
-            TRIAL_SECONDS / 60,
-            self._state,
-        )
         return self._path

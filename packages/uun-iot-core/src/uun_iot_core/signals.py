@@ -63,8 +63,12 @@ class SignalExit:
         if self._signal is None:
             self._signal = sig
             self._own_signals(sig, cleanup)
-            # not threading.Thread: its start() takes a lock that this thread may hold
-            _thread.start_new_thread(self._launch, (cleanup,))
+            try:
+                # not threading.Thread: its start() takes a lock that this thread may hold
+                _thread.start_new_thread(self._launch, (cleanup,))
+            except (RuntimeError, MemoryError):  # no thread to be had: the `with` block stops it
+                self.exiting = True
+                raise SystemExit(self.code) from None
         elif self._done.is_set() and not self.exiting:
             self.exiting = True
             self._noticed = self._sent
@@ -82,9 +86,13 @@ class SignalExit:
 
     def _launch(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
         # A thread made in a bare one would be a daemon, and the process could end under it.
-        threading.Thread(
+        stopping = threading.Thread(
             target=self._stop, args=(cleanup,), name="uun_iot signal", daemon=False
-        ).start()
+        )
+        try:
+            stopping.start()
+        except (RuntimeError, MemoryError):
+            self._stop(cleanup)
 
     def _stop(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
         sig = self._signal

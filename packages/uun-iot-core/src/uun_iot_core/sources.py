@@ -69,9 +69,7 @@ class Sources:
 
     def stop(self) -> None:
         """Begin no call any more, call the stop handlers, and wait for all that run."""
-        self.tick.cancel()
-        self.update.cancel()
-        self.external.cancel()
+        self.cancel()
         for event in self._others:
             self._at = f"event {event.event_type!r}", threading.get_ident()
             tell(event, "stop", self._at[0])
@@ -81,6 +79,13 @@ class Sources:
         self.external.stop()
         self.starting.stop()
         self.update.stop()
+
+    def cancel(self) -> None:
+        """Begin no call any more; do not wait for what runs."""
+        for tick in self.ticks:
+            tick.cancel()
+        self.update.cancel()
+        self.external.cancel()
 
     def busy(self) -> List[Busy]:
         """Return which handlers still run, and which event of the application is not done."""

@@ -25,11 +25,13 @@ from .events.decorators import on
 from .events.update import EvConfUpdate
 from .exceptions import json_type
 from .files import StagedFile, atomic_write
+from .forks import watch_forks
 from .logs import get_logger
 from .no_trial import NoTrial
 from .polls import Polls
 from .rollback import Trial
 from .savable import not_savable, pretty, same, settled
+from .timers import period_problem
 from .trial_file import FILE_MODE
 from .typing import IModule
 
@@ -88,6 +90,11 @@ class Config(IModule):
         self._left_out: List[str] = []
         self._reachable = True
         self._polls = Polls()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: threads that are no more may hold the locks."""
+        self._asking, self._saving = threading.RLock(), threading.Lock()
 
     def register_callbacks(self, modules: Union[Mapping[str, Any], Iterable[Any]]) -> None:
         """Register the ``update`` handlers of modules, in place of those registered before.
@@ -111,7 +118,7 @@ class Config(IModule):
         in growing runs (1, 3, 7, …), of an hour at most; a call by hand never is. Threads that
         call at once take turns.
         """
-        if current_event() is EventType.TICK and self._polls.skip():
+        if current_event() is EventType.TICK and self._polls.skip(self._period()):
             return
         with self._asking:
             reply = self._fetch()
@@ -161,7 +168,8 @@ class Config(IModule):
     def _period(self) -> float:
         """Return the seconds between two ticks."""
         timers = (self.config.get("gateway") or {}).get("moduleTimers") or {}
-        return float(timers.get(self.id, inf))
+        period = timers.get(self.id, inf) if isinstance(timers, dict) else inf
+        return inf if period_problem(period) else float(period)  # a handler may have broken it
 
     # -- apply ------------------------------------------------------------------------------
 
@@ -181,6 +189,8 @@ class Config(IModule):
         old = self.config.setdefault("gateway", {})
         new = self._completed(old, reply)
         found = problems({**self.config, "gateway": new}, self._path) or self.g._misfits(new)
+        if not found and not _is_json(reply):
+            found = ["gateway: expected JSON, which knows neither NaN nor infinities"]
         if found:
             self._refused = text
             logger.error(
@@ -291,3 +301,12 @@ class Config(IModule):
                 )
             except OSError as exc:
                 logger.error("the configuration cannot be saved: %s: %s", self._path, exc.strerror)
+
+
+def _is_json(value: Any) -> bool:
+    """Return whether other programs can read it, too: Python takes more than JSON has."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True

@@ -76,7 +76,8 @@ class WakefulEvent(threading.Event):
         finally:
             signal.set_wakeup_fd(previous)
             with self._pipe_lock:
-                self._pipe = -1
+                if self._pipe == writer:  # a handler that waits within a wait has set nothing
+                    self._pipe = -1
             os.close(reader)
             os.close(writer)
 

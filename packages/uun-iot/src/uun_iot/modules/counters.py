@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, Tuple
 
 from uun_iot_core import Gateway, atomic_write
 from uun_iot_core.logs import get_logger
@@ -26,12 +26,13 @@ class Counters:
 
     Args:
         path: the file that keeps them.
-        read: returns counts of this process by name; one that falls has begun anew.
+        read: returns counts of this process by name, and there by what counts them; one that
+            falls has begun anew.
         wanted: returns whether they are sent; if not, the file is left alone.
     """
 
     def __init__(
-        self, path: str, read: Callable[[], Dict[str, int]], wanted: Callable[[], bool]
+        self, path: str, read: Callable[[], Dict[str, Dict[Any, int]]], wanted: Callable[[], bool]
     ) -> None:
         self._path = path
         self._read = read
@@ -39,7 +40,7 @@ class Counters:
         self._carried = dict.fromkeys(NAMES, 0)
         self._arrived = dict.fromkeys(NAMES, 0)
         self._counted = dict.fromkeys(NAMES, 0)
-        self._last = dict.fromkeys(NAMES, 0)
+        self._last: Dict[Tuple[str, Any], int] = {}
         self._restarts = 0
         self._loaded = False
         self._in_file: Dict[str, int] = {}
@@ -54,12 +55,12 @@ class Counters:
         if not self._loaded:  # at the start, or where an update asks for counters later
             self._loaded = True
             self._carried.update(self._load())
-        live = {**self._read(), "restarts": self._restarts}
-        for name in NAMES:
-            count, last = live.get(name, 0), self._last[name]
-            # it falls where a module makes another storage, or an update takes a timer away
-            self._counted[name] += count - last if count >= last else count
-            self._last[name] = count
+        live = {**self._read(), "restarts": {None: self._restarts}}
+        for name, counts in live.items():
+            for source, count in counts.items():
+                last = self._last.get((name, source), 0)
+                self._counted[name] += count - last if count >= last else count
+                self._last[name, source] = count
         return {
             name: self._carried[name] + self._counted[name] - self._arrived[name] for name in NAMES
         }
@@ -119,16 +120,16 @@ def counters_of(gateway: Gateway) -> Counters:
     """
     config = gateway._config
 
-    def read() -> Dict[str, int]:
+    def read() -> Dict[str, Dict[Any, int]]:
         found = [getattr(part, "_storage", None) for _, part in gateway._modules.parts()]
         storages = {id(one): one for one in found if isinstance(one, Storage)}
-        stats = [storage.stats() for storage in storages.values()]  # one may be shared
+        stats = {key: one.stats() for key, one in storages.items()}  # one may be shared
         return {
-            "sent": sum(one.sent for one in stats),
-            "failed": sum(one.failed for one in stats),
-            "dropped": sum(one.dropped for one in stats),
-            "overruns": sum(one.overruns for one in gateway.timer_stats()),
-            "rollBacks": int(config.trial.rolled_back),
+            "sent": {key: one.sent for key, one in stats.items()},
+            "failed": {key: one.failed for key, one in stats.items()},
+            "dropped": {key: one.dropped for key, one in stats.items()},
+            "overruns": {one.name: one.overruns for one in gateway.timer_stats()},
+            "rollBacks": {None: int(config.trial.rolled_back)},
         }
 
     def wanted() -> bool:
