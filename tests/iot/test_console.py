@@ -173,6 +173,14 @@ class TestWhatItShows:
         client.command("weather/add", {"id": "run-3"})
         assert page.state()["counts"]["missing"] == 0
 
+    def test_half_a_pair_of_surrogates_is_shown(self, page: Page, client: UuAppClient) -> None:
+        client.command("weather/add", {"id": "a-1", "x": "\ud800"})
+        client.command("gateway/heartbeat", {"bootTimestamp": "\ud800", "cpuUsage": 1})
+        assert page.state()["counts"]["requests"] == 3
+        listed = page.ask("GET", "api/requests").json()
+        assert "\ud800" in json.dumps(listed, ensure_ascii=False)
+        assert page.ask("GET", "api/requests/1").status_code == 200
+
     def test_requests_are_listed_and_unfolded(self, page: Page, client: UuAppClient) -> None:
         long = "x" * 5000
         client.command("weather/add", {"text": long})

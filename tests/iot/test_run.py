@@ -136,6 +136,30 @@ def test_once_fails_where_a_handler_fails(project: Path) -> None:
     assert "tick weather:measure failed" in done.stderr.splitlines()[-1]
 
 
+@pytest.mark.parametrize(("sig", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_once_may_be_interrupted(project: Path, sig: int, status: int) -> None:
+    (project / "slow.py").write_text(
+        "import time\n"
+        "from uun_iot import on\n"
+        "class Slow:\n"
+        "    id = 'weather'\n"
+        "    @on('tick', 'measure')\n"
+        "    def measure(self): print('begun', flush=True); time.sleep(1); print('ended')\n"
+        "    @on('tick', 'send')\n"
+        "    def send(self): print('send')\n"
+        "    @on('stop')\n"
+        "    def stop(self): print('stop')\n"
+        "def init(config, uuclient): return Slow()\n"
+    )
+    with child("run", "slow", "--once", "--log", "error", cwd=project) as running:
+        running.wait_for_line("begun")
+        running.signal(sig)
+        assert running.wait(20) == status
+        assert sorted(running.lines) == ["begun", "ended", "stop"]
+        said = ["uun-iot run: interrupted"] if sig == signal.SIGINT else []
+        assert running.errors == said
+
+
 def test_once_says_where_there_is_nothing_to_do(project: Path) -> None:
     (project / "config.json").write_text("{}")
     done = run("run", "weather:none", "--once", cwd=project)

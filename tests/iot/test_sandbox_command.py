@@ -69,7 +69,7 @@ def test_it_runs_until_it_is_told_to_end(
         assert said["uuApp"] == f"https://{config['uuApp']['gateway']}"
         assert config["uuApp"]["uuCmdList"]["weatherAdd"] == "weather/add"
         assert config["gateway"]["moduleTimers"]["heartbeat"] > 0
-        assert call(monkeypatch, tmp_path, said, id="a-1")["id"] == "a-1"
+        assert call(monkeypatch, tmp_path, said, id="a-1", x="\ud800")["id"] == "a-1"
         state = requests.get(f"{said['console']}api/state", timeout=10).json()
         assert state["counts"]["delivered"] == 1
         child.signal(number)
@@ -207,6 +207,7 @@ def test_faults_answers_and_script(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         (["--directory", "bad.toml"], 1, "bad.toml: cannot be used"),
         (["--config-out", "other.json"], 2, "other.json: there is a file that is not for this"),
         (["--config-out", "none/config.json"], 1, "none/config.json: cannot be written"),
+        (["--config-out", "/dev/null"], 2, "/dev/null: there is a pipe or a device; name a file"),
         (["--record", "none/requests"], 1, "none/requests: cannot be written: No such file"),
     ],
 )

@@ -190,6 +190,8 @@ def test_json_is_passed_on_and_the_socket_is_found_in_the_configuration(short: P
     {"timers": [{}, 5], "storages": {"a": None, "b": {}}, "token": 5, "configuration": []},
     {"timers": [{"name": "\x1b[2Ja", "runningFor": 5, "period": "x"}], "online": None},
     {"uptime": None, "storages": [], "timers": {}},
+    {"storages": ["of the application"]},
+    {"timers": 3, "online": []},
 ])  # fmt: skip
 def test_a_status_of_another_version_is_shown_as_far_as_it_goes(short: Path, status: Any) -> None:
     with Answering(str(short / "s"), answer(status)):

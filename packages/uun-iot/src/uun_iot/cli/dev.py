@@ -179,15 +179,17 @@ def _sandbox(
             os.environ["REQUESTS_CA_BUNDLE"] = sandbox.ca_file
             os.environ.pop("CURL_CA_BUNDLE", None)
             os.environ["NO_PROXY"] = os.environ["no_proxy"] = "localhost,127.0.0.1"
-            say(f"uuApp:   https://{sandbox.gateway}")
+            addresses = [f"uuApp:   https://{sandbox.gateway}"]
             if not options.no_console:
                 from uun_iot.sandbox.console import Console
 
                 console = stack.enter_context(Console(sandbox, port=options.console_port))
-                say(f"console: {console.url}")
+                addresses.append(f"console: {console.url}")
         except (OSError, ValueError) as exc:
             reason = getattr(exc, "strerror", None) or exc
             raise Failed(one_line(f"the uuApp cannot be started: {reason}")) from None
+        for line in addresses:
+            say(line)
         yield sandbox
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import signal
+import threading
 import time
-from typing import Any, Dict
+from types import FrameType
+from typing import Any, Dict, Iterator, List, Optional
 
 from uun_iot import Gateway, ManualClock
 
@@ -30,6 +34,28 @@ class _Aligned(Gateway):
         self._sources.tick.spread = 0.0
 
 
+@contextlib.contextmanager
+def _noting_signals() -> Iterator[List[int]]:
+    """Give a list to which the first SIGINT or SIGTERM is added; the next one acts as ever."""
+    signals: List[int] = []
+    before = {one: signal.getsignal(one) for one in (signal.SIGINT, signal.SIGTERM)}
+
+    def note(sig: int, frame: Optional[FrameType]) -> None:
+        signals.append(sig)
+        restore()
+
+    def restore() -> None:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+    for one in before:
+        signal.signal(one, note)
+    try:
+        yield signals
+    finally:
+        restore()
+
+
 def run_once(config: str, init: Dict[str, Any]) -> int:
     """Start a gateway, call each tick handler that has a timer once, and stop it.
 
@@ -41,13 +67,25 @@ def run_once(config: str, init: Dict[str, Any]) -> int:
         init: the argument of the gateway that makes the modules, see `arguments_of`.
 
     Returns:
-        The exit status: 1 if a tick handler raised.
+        The exit status: 1 if a tick handler raised; 128 + signal if SIGTERM ended it.
+
+    Raises:
+        KeyboardInterrupt: SIGINT has ended it: no further handler was called, but those of stop.
     """
     clock = _StandingClock()
     with building("the gateway"):
         gateway = _Aligned(config, **init, clock=clock)
-    with gateway:
-        clock.advance(0)
+    with _noting_signals() as signals, gateway:
+        # elsewhere, since a signal's exception in a handler would be taken for the handler's
+        ticking = threading.Thread(target=clock.advance, args=(0,), name="ticks")
+        ticking.start()
+        while ticking.is_alive() and not signals:
+            ticking.join(0.1)
+    ticking.join()
+    if signals:
+        if signals[0] == signal.SIGINT:
+            raise KeyboardInterrupt
+        return 128 + signals[0]
     stats = gateway.timer_stats()
     failed = [one.name for one in stats if one.failures]
     if not stats:

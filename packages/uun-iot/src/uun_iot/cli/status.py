@@ -156,7 +156,11 @@ def _show(answer: str, as_json: bool) -> None:
     if not isinstance(status, dict):
         say(one_line(answer))  # of the application
         return
-    for line in _lines(status):
+    try:
+        lines = _lines(status)
+    except (TypeError, AttributeError, ValueError, OverflowError):  # of the application, too
+        lines = [answer]
+    for line in lines:
         say(one_line(line))
 
 

@@ -207,6 +207,11 @@ def _give_configurations(sandbox: Sandbox, args: argparse.Namespace, ended: Wake
 
 def _write(path: str, config: Dict[str, Any]) -> None:
     """Write a configuration, but never over one that is for another uuApp."""
+    if os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path)):
+        raise Misused(
+            f"{path}: there is a pipe or a device; name a file with --config-out, or leave it "
+            "out to have the configuration printed"
+        )
     try:
         with open(path, encoding="utf-8") as file:
             old = json.load(file)
@@ -254,7 +259,9 @@ def _recording(sandbox: Sandbox, path: str) -> Iterator[None]:
     with file:
 
         def record(request: Any) -> None:
-            file.write(json.dumps(view.request(request), ensure_ascii=False) + "\n")
+            text = json.dumps(view.request(request), ensure_ascii=False) + "\n"
+            # a request may hold half of a pair of surrogates, which UTF-8 does not know
+            file.write(text.encode("utf-8", "backslashreplace").decode("utf-8"))
             file.flush()
 
         sandbox.records.observe(record)

@@ -105,6 +105,8 @@ def read_body(file: BinaryIO, head: Head, send: Callable[[bytes], object]) -> by
     length = head.headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
         raise BadRequest("Content-Length is not a number")
+    if len(length) > 15:  # a petabyte
+        raise BadRequest("Content-Length is too large")
     return _read_exactly(file, int(length))
 
 

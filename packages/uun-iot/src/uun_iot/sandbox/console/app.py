@@ -44,6 +44,14 @@ _PAUSE = 0.2
 _IDLE = 15.0
 
 
+class _Json(JSONResponse):
+    """JSON also of what a request may hold but UTF-8 does not know: half a pair of surrogates."""
+
+    def render(self, content: Any) -> bytes:
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        return text.encode("utf-8", "backslashreplace")
+
+
 def make_app(sandbox: Sandbox, overview: Overview, feed: Feed) -> Starlette:
     """Return the application.
 
@@ -74,7 +82,7 @@ def make_app(sandbox: Sandbox, overview: Overview, feed: Feed) -> Starlette:
 
 async def _explain(request: Request, exc: Exception) -> Response:
     assert isinstance(exc, HTTPException)
-    return JSONResponse({"error": exc.detail}, exc.status_code, headers=exc.headers)
+    return _Json({"error": exc.detail}, exc.status_code, headers=exc.headers)
 
 
 def _static(name: str, media_type: str) -> Callable[[Request], Response]:
@@ -114,7 +122,7 @@ async def _object(request: Request) -> Mapping[str, Any]:
 
 
 def _done(**data: Any) -> Response:
-    return JSONResponse({"done": True, **data})
+    return _Json({"done": True, **data})
 
 
 class _Api:
@@ -151,25 +159,23 @@ class _Api:
     # -- looking
 
     async def state(self, request: Request) -> Response:
-        return JSONResponse(await run_in_threadpool(self._view.state))
+        return _Json(await run_in_threadpool(self._view.state))
 
     async def requests(self, request: Request) -> Response:
         since = request.query_params.get("since", "0")
         if not (since.isascii() and since.isdigit() and len(since) < 16):
             raise HTTPException(400, "since: expected the number of a request")
-        return JSONResponse(
-            await run_in_threadpool(self._view.requests_since, int(since), _MOST_REQUESTS)
-        )
+        return _Json(await run_in_threadpool(self._view.requests_since, int(since), _MOST_REQUESTS))
 
     async def request(self, request: Request) -> Response:
         found = self._sandbox.records.get(request.path_params["number"])
         if found is None:
             raise HTTPException(404, "this request is not kept any more")
-        return JSONResponse(await run_in_threadpool(self._view.request, found))
+        return _Json(await run_in_threadpool(self._view.request, found))
 
     async def search(self, request: Request) -> Response:
         words = request.query_params.get("words", "").lower().split()
-        return JSONResponse({"numbers": await run_in_threadpool(self._view.matching, words)})
+        return _Json({"numbers": await run_in_threadpool(self._view.matching, words)})
 
     async def configuration(self, request: Request) -> Response:
         return Response(self._view.configuration(), media_type=_JSON)
@@ -217,14 +223,14 @@ class _Api:
 
     async def check(self, request: Request) -> Response:
         checked = await run_in_threadpool(check, await _body(request, _JSON))
-        return JSONResponse({"problems": [one._asdict() for one in checked.problems]})
+        return _Json({"problems": [one._asdict() for one in checked.problems]})
 
     async def publish(self, request: Request) -> Response:
         """Publish what is JSON; what a gateway would refuse only with ``?anyway``."""
         checked = await run_in_threadpool(check, await _body(request, _JSON))
         found = [one._asdict() for one in checked.problems]
         if checked.value is None or (found and "anyway" not in request.query_params):
-            return JSONResponse({"error": "it is not published", "problems": found}, 422)
+            return _Json({"error": "it is not published", "problems": found}, 422)
         try:
             await run_in_threadpool(self._sandbox.publish, checked.value)
         except OSError as exc:
