@@ -758,6 +758,30 @@ def test_a_period_that_a_handler_changes_takes_effect(tmp_path: Path) -> None:
         assert len(hurried.ticks) == 5
 
 
+def test_a_handler_for_which_there_was_no_thread_is_called_at_a_later_poll(
+    updated: Updated,
+    listener: Listener,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start = threading.Thread.start
+    refused: List[str] = []
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name.startswith("uun_iot update") and len(refused) < 2:
+            refused.append(thread.name)
+            raise RuntimeError("can't start new thread")  # as where a limit is reached
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    for _ in range(3):
+        updated.ask(reply(place="cellar"))
+    listener.wait_for(1)
+    updated.ask(reply(place="cellar"))
+    assert listener.updates == 1 and len(refused) == 2
+    assert "is called at a later poll" in caplog.text
+
+
 def test_a_handler_that_changes_nothing_writes_nothing(
     updated: Updated, listener: Listener
 ) -> None:

@@ -160,8 +160,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             event._join_gateway(self)
         self._config.event = self._sources.update
         self._sources.external.built_in["status"] = lambda: json.dumps(self.status())
-        timers = self._sources.tick.number_of_timers
-        self._supervision = Supervision(self._clock, timers, self._overdue)
+        self._supervision = Supervision(
+            self._clock, lambda: sum(one.running for one in self.timer_stats()), self._overdue
+        )
         if self._config.trial.rolled_back:
             self._supervision.remark = "the last update of the configuration was rolled back"
 

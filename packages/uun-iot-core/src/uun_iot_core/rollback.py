@@ -153,7 +153,7 @@ class Trial:
         """Note that a process has ended without a clean stop, and with which reply."""
         trial = self._trial
         trial["process"] = None
-        trial["ends"].append(trial["configs"][self._present()])
+        trial["ends"] = [*trial["ends"], trial["configs"][self._present()]][-REMEMBERED:]
         trial["last_end"] = list(moment(self._clock))
 
     def _elapsed(self) -> float:

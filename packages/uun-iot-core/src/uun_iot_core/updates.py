@@ -175,6 +175,7 @@ class Config(IModule):
 
     def _take(self, reply: Dict[str, Any]) -> None:
         text = canonical(reply)
+        self.event.retry(after=self._save_if_changed)
         if text in (self._accepted, self._refused) or not reply:
             return
         if self._accepted is None and self.trial.was_accepted(text):  # by an earlier process
@@ -266,7 +267,7 @@ class Config(IModule):
             self._accepted = reply
             if "moduleTimers" in changed:
                 self.g._rearm_timers()
-        for key in ("moduleBackupStorage", "socket"):
+        for key in ("moduleBackupStorage", "socket", "timerSpread"):
             if key in changed:
                 logger.info("gateway.%s has changed: it takes effect at the next start", key)
         return True

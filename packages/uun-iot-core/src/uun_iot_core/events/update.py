@@ -5,11 +5,14 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple, TypeVar
 
+from ..logs import get_logger
 from .base import EventType, Handler, HandlerInfo, Register
 from .calling import call_handler
 from .threads import ThreadedEvent
 
 __all__ = ["EvConfUpdate"]
+
+logger = get_logger(__name__)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,6 +37,7 @@ class EvConfUpdate(ThreadedEvent):
         self._again: Set[int] = set()
         self._cancelled = False
         self._owed: Optional[Callable[[], None]] = None  # what comes after a call that is owed
+        self._waiting: Set[int] = set()  # of registrations for which there was no thread
 
     @classmethod
     def subscribe(cls, function: F) -> Register[F]:
@@ -75,7 +79,27 @@ class EvConfUpdate(ThreadedEvent):
                 elif id(info) in self._running:
                     self._again.add(id(info))
                 else:
-                    self._call(handler, info, after)
+                    self._call_or_wait(handler, info, after)
+
+    def retry(self, after: Callable[[], None]) -> None:
+        """Call the handlers for which there was no thread.
+
+        Args:
+            after: see `announce`.
+        """
+        with self._lock:
+            for handler, info in self._handlers if self._waiting and not self._cancelled else ():
+                if id(info) in self._waiting:
+                    self._call_or_wait(handler, info, after)
+
+    def _call_or_wait(self, handler: Handler, info: HandlerInfo, after: Callable[[], None]) -> None:
+        self._waiting.discard(id(info))
+        try:
+            self._call(handler, info, after)
+        except RuntimeError as exc:
+            self._waiting.add(id(info))
+            said = "update handler of module `%s`: %s; it is called at a later poll"
+            logger.error(said, info.owner_id, exc)
 
     def _call(self, handler: Handler, info: HandlerInfo, after: Callable[[], None]) -> None:
         def ended() -> None:
@@ -87,7 +111,7 @@ class EvConfUpdate(ThreadedEvent):
                 if again and self._cancelled:
                     self._owed = after
                 elif again:
-                    self._call(handler, info, after)
+                    self._call_or_wait(handler, info, after)
 
         self._running.add(id(info))
         try:
