@@ -616,3 +616,38 @@ looking.join()
 """
     with Child.python(script) as child:
         assert child.wait(20) == 0, child.errors
+
+
+@pytest.mark.parametrize("started", [False, True])
+def test_garbage_that_stops_its_timer_stops_no_other(started: bool) -> None:
+    program = f"""
+import sys, threading
+from uun_iot_core import RepeatTimer
+class Device:
+    # in a cycle with its timer, so that only the garbage collection ends it: anywhere
+    def __init__(self):
+        self.timer = RepeatTimer(3600, self.poll, runonstart=False)
+        if {started}:
+            self.timer.start()
+            self.timer.stop()
+    def poll(self):
+        pass
+    def __del__(self):
+        self.timer.stop()
+enough, calls = threading.Event(), 0
+def tick():
+    global calls
+    calls += 1
+    Device()
+    if calls > 3000:
+        enough.set()
+timers = [RepeatTimer(0.001, tick) for _ in range(20)]
+for timer in timers:
+    timer.start()
+print(enough.wait(60), flush=True)
+for timer in timers:
+    timer.stop()
+"""
+    with Child([sys.executable, "-c", program]) as child:
+        child.wait_for_line("True", 70)
+        assert child.wait(20) == 0

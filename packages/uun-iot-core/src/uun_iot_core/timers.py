@@ -169,11 +169,13 @@ class RepeatTimer:
             block: return only when the running call has ended; a call that stops its own
                 timer does not wait for itself.
         """
+        series = self.__series
+        if series is None or (series.cancelled and self.__slot.running is None):
+            # without the lock: garbage collection may call this in `__del__` while it is held
+            return
         scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
-            if self.__series is None:
-                return
-            scheduler.cancel(self.__series)
+            scheduler.cancel(self.__series or series)  # it may have been started anew meanwhile
             if block:
                 scheduler.wait_idle(self.__slot)
 
