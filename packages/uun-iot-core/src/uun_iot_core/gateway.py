@@ -117,6 +117,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         self._failed = False  # what the gateway is stopped for is an error
         self._stop_asked = False  # by a handler that its start waits for
         self._changes_in: Optional[int] = None  # the thread that starts or stops it
+        self._stop_begun = False  # of what that thread does
         self._process = 0  # the one that it was started in
         self._started_at: Optional[Tuple[float, float]] = None  # wall clock, monotonic
         made: List[Any] = []  # by module_init
@@ -273,6 +274,18 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if is_mine or (self._state == _STOPPING and self._changes_in == threading.get_ident()):
                 self._stop()
 
+    def _stop_surely(self) -> None:
+        """Stop, also where Ctrl-C comes before anything of that is done; it comes out after."""
+        try:
+            self.stop()
+        except BaseException:
+            if self._state == _RUNNING:
+                self.stop()
+            elif self._state == _STOPPING and not self._stop_begun:
+                if self._changes_in == threading.get_ident():
+                    self._stop()
+            raise
+
     def _begin_stop(self) -> bool:
         """Return whether this thread is the one to stop the gateway; wait where it is not."""
         with self._state_changed:
@@ -293,14 +306,17 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if self._state == _STOPPED:
                 return False
             self._changes_in = threading.get_ident()
+            self._stop_begun = False
             self._state = _STOPPING
             return True
 
     def _stop(self) -> None:
-        watch = self._watch()
+        watch: Optional[StopWatch] = None
         try:
             try:
+                self._stop_begun = True
                 self._changes_in = threading.get_ident()
+                watch = self._watch()
                 self.runev.clear()
                 self.stopev.set()
                 self._supervision.stopping(for_good=self._exit.requested)
@@ -317,7 +333,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_client("_gateway_stopped")
                 self._supervision.stopped()
                 self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
-                watch.end()
+                if watch is not None:
+                    watch.end()
                 self._enter(_STOPPED)
         logger.debug("the gateway is stopped")
 
@@ -386,7 +403,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         try:
             self._failed = self._failed or is_failure(exc)
         finally:  # also where Ctrl-C comes right here
-            self.stop()
+            self._stop_surely()
         # after it, since the signal may come while this thread stops the gateway
         if (
             self._exit.requested
