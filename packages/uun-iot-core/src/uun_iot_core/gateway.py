@@ -323,6 +323,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_client("_gateway_stopping", STOP_GRACE)
                 watch.begin()
             finally:  # whatever Ctrl-C ends of that
+                self.runev.clear()
+                self.stopev.set()
                 self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             self._started_at = None
@@ -391,7 +393,15 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             vars(event).pop(OWNERS, None)
 
     def __enter__(self: G) -> G:
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            # Ctrl-C where the start was just done
+            if self._state == _RUNNING:
+                self._stop_surely()
+            elif self._state == _STARTING and self._changes_in == threading.get_ident():
+                self._stop()
+            raise
         return self
 
     def __exit__(
