@@ -225,12 +225,16 @@ class Transport:
         Raises:
             requests.RequestException: there is no reply.
         """
+        import requests
+
         deadline = self.deadline() if deadline is None else deadline
         arguments = {"headers": dict(headers), "auth": bearer_auth(bearer)}
         response, call, error = self._once(method, url, body, arguments, deadline, fresh=False)
         if _is_stale(call, error) and repeatable and (idempotent or not call.may_have_arrived):
             response, call, error = self._once(method, url, body, arguments, deadline, fresh=True)
-        if call.ended:  # a reply too: a connection's end may pass for the end of headers or body
+        # a reply too: a connection's end may pass for the end of headers or body; but not what had
+        # its own time-out at the same moment, and says that there never was a connection
+        if call.ended and not isinstance(error, requests.ConnectTimeout):
             error = ended(call, url, deadline.seconds, self._redact)
         if error is not None:
             # here, not within `except`: the causes would be printed with what they hold
