@@ -89,6 +89,21 @@ class Ticker:
         self.ticks.append(self.clock.monotonic())
 
 
+class Noting:
+    """A module that notes its ticks and its stop."""
+
+    def __init__(self) -> None:
+        self.calls: List[str] = []
+
+    @on("tick")
+    def tick(self) -> None:
+        self.calls.append("tick")
+
+    @on("stop")
+    def stop(self) -> None:
+        self.calls.append("stop")
+
+
 class Answer:
     """A response of which only the body counts."""
 

@@ -6,12 +6,13 @@ import json
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from typing import Any, Dict, List
+from typing import Any, Dict
 
 import pytest
 
-from tests.core.helpers import timers, write_config
+from tests.core.helpers import Noting, timers, write_config
 from tests.support.processes import Child
 from uun_iot_core import Gateway, ManualClock, on
 
@@ -212,19 +213,8 @@ def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_p
         def _gateway_stopping(self, grace: float) -> None:
             raise KeyboardInterrupt
 
-    class Module:
+    class Module(Noting):
         id = "module"
-
-        def __init__(self) -> None:
-            self.calls: List[str] = []
-
-        @on("tick")
-        def tick(self) -> None:
-            self.calls.append("tick")
-
-        @on("stop")
-        def stop(self) -> None:
-            self.calls.append("stop")
 
         def _gateway_stopped(self) -> None:
             self.calls.append("closed")
@@ -240,3 +230,29 @@ def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_p
     clock.advance(10)
     assert module.calls == ["tick", "stop", "closed"]
     assert gateway.stopev.is_set()
+
+
+def test_a_stop_handler_for_which_there_is_no_thread_may_stop_the_gateway(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Module(Noting):
+        id = "module"
+
+        @on("stop")
+        def stop(self) -> None:
+            super().stop()
+            gateway.stop()  # which it is doing, in this very thread
+
+    start = threading.Thread.start
+
+    def no_thread(thread: threading.Thread) -> None:
+        if thread.name.startswith("uun_iot stop"):
+            raise RuntimeError("can't start new thread")  # as where a limit is reached
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", no_thread)
+    module = Module()
+    gateway = Gateway(write_config(tmp_path), lambda config, client: module, clock=ManualClock())
+    with gateway:
+        pass
+    assert module.calls == ["stop"]

@@ -9,7 +9,7 @@ from typing import Any, Callable, Dict, List, Tuple, TypeVar
 
 import pytest
 
-from tests.core.helpers import make_gateway, timers
+from tests.core.helpers import Noting, make_gateway, timers
 from uun_iot_core import Gateway, ManualClock, ModuleError, UnsupportedEvent, UunIotError, on
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -258,24 +258,12 @@ def test_two_classes_of_one_name_do_not_mix(tmp_path: Path) -> None:
 
 
 def test_two_gateways_of_one_class_of_modules_do_not_mix(tmp_path: Path) -> None:
-    class Module:
-        def __init__(self) -> None:
-            self.calls: List[str] = []
-
-        @on("tick")
-        def tick(self) -> None:
-            self.calls.append("tick")
-
-        @on("stop")
-        def stop(self) -> None:
-            self.calls.append("stop")
-
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
     clock = ManualClock()
-    one, two = Module(), Module()
-    first = make_gateway(tmp_path / "one", timers(module=1), one, clock=clock)
-    second = make_gateway(tmp_path / "two", timers(module=2), two, clock=clock)
+    one, two = Noting(), Noting()
+    first = make_gateway(tmp_path / "one", timers(noting=1), one, clock=clock)
+    second = make_gateway(tmp_path / "two", timers(noting=2), two, clock=clock)
     with second:
         with first:
             clock.advance(2)

@@ -160,6 +160,7 @@ def test_what_is_on_trial_does_not_become_the_good_one_by_an_edit(tmp_path: Path
         assert updated.saved["place"] == "attic"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_a_gateway_that_is_built_before_a_fork_ends_cleanly_in_the_child(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(

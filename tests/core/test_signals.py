@@ -114,6 +114,14 @@ def complaints(child: Child) -> List[str]:
     return [each for each in child.errors if "ticks that come due meanwhile" not in each]
 
 
+def last_line(directory: Path, main: str) -> str:
+    """Return what a program that SIGTERM ends well has said at last."""
+    with run(directory, main) as child:
+        child.signal(signal.SIGTERM)
+        assert child.wait() == 0
+        return child.lines[-1]
+
+
 @pytest.mark.parametrize("name", SIGNALS)
 @pytest.mark.parametrize("main", MAINS.values(), ids=MAINS.keys())
 def test_a_signal_stops_the_gateway_cleans_up_and_exits_with_the_documented_code(
@@ -250,10 +258,7 @@ def test_with_one_signal_registered_another_still_ends_a_hanging_stop(
 
 def test_additional_cleanup_is_optional(tmp_path: Path) -> None:
     main = "signal.signal(signal.SIGTERM, g.signal_handler)\n" + WAIT
-    with run(tmp_path, main) as child:
-        child.signal(signal.SIGTERM)
-        assert child.wait() == 0
-        assert child.lines[-1] == "closed"
+    assert last_line(tmp_path, main) == "closed"
 
 
 @pytest.mark.parametrize("error", ["ValueError('boom')", "SystemExit(7)"])
@@ -303,10 +308,7 @@ with g:
     ready()
     rest()
 """
-    with run(tmp_path, main) as child:
-        child.signal(signal.SIGTERM)
-        assert child.wait() == 0
-        assert child.lines[-1] == "gone: True"
+    assert last_line(tmp_path, main) == "gone: True"
 
 
 @pytest.mark.parametrize("name", SIGNALS)
@@ -484,7 +486,4 @@ with g:
     ready()
     rest()
 """
-    with run(tmp_path, main) as child:
-        child.signal(signal.SIGTERM)
-        assert child.wait() == 0
-        assert child.lines[-1] == "closed"
+    assert last_line(tmp_path, main) == "closed"

@@ -122,9 +122,7 @@ class UuAppClient(Commands):
         self._token = Token(
             self._settings, fn_token_request, token_leeway, self._transport, self._redact, clock
         )
-        self._exchange = Exchange(
-            self._settings, self._token, self._transport, self._breaker, self._redact
-        )
+        self._exchange = Exchange(self._token, self._transport, self._breaker, self._redact)
         self._said_disabled = False
         if refresh_token_on_init:
             del config  # whoever shows the variables of this frame would show it
@@ -391,13 +389,18 @@ class UuAppClient(Commands):
     ) -> Result:
         if deadline is not None:
             check_seconds("deadline", deadline, math.inf)
-        own = type(self)  # an application may add headers, or have other paths
+        # an application may have paths and headers of its own
+        has_headers = type(self).get_auth_headers is not UuAppClient.get_auth_headers
         command = Command(
-            *(method, uucmd, body, check, retry or self._retry, deadline, idempotent),
-            self.get_uucmd_url if own.get_uucmd_url is not UuAppClient.get_uucmd_url else None,
-            self.get_auth_headers
-            if own.get_auth_headers is not UuAppClient.get_auth_headers
-            else None,
+            method,
+            uucmd,
+            self.get_uucmd_url,
+            body,
+            check,
+            retry or self._retry,
+            deadline,
+            idempotent,
+            self.get_auth_headers if has_headers else None,
         )
         return self._exchange.send(command, log_level)
 

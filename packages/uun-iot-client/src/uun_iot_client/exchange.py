@@ -17,7 +17,6 @@ from .errors import CircuitOpen, GatewayStopping, NetworkError, TokenError, prot
 from .redact import Redactor
 from .reply import Checker, Reply
 from .retry import RetryPolicy, retry_after
-from .settings import Settings
 from .token import Token
 from .transport import USER_AGENT, Transport
 
@@ -47,23 +46,23 @@ class Command:
     Args:
         method: ``GET`` or ``POST``.
         uucmd: path of the command.
+        url_of: gives its URL.
         body: what it carries.
         check: says what is wrong with its reply.
         retry: when it is repeated.
         deadline: seconds it may take with all that belongs to it; None for the usual one.
         idempotent: whether the server may do it twice.
-        url_of: gives the URL of a command, where an application has its own way; else None.
-        headers_of: likewise the headers for a content type.
+        headers_of: gives more headers for a content type, where an application has such.
     """
 
     method: str
     uucmd: str
+    url_of: Callable[[str], str]
     body: Body
     check: Checker
     retry: RetryPolicy
     deadline: Optional[float] = None
     idempotent: bool = False
-    url_of: Optional[Callable[[str], str]] = None
     headers_of: Optional[Callable[[str], Mapping[str, str]]] = None
 
     def __str__(self) -> str:
@@ -74,7 +73,6 @@ class Exchange:
     """Sends commands of one client.
 
     Args:
-        settings: where to.
         token: the bearer.
         transport: sends.
         breaker: fails calls at once in an outage.
@@ -83,13 +81,11 @@ class Exchange:
 
     def __init__(
         self,
-        settings: Settings,
         token: Token,
         transport: Transport,
         breaker: Breaker,
         redact: Redactor,
     ) -> None:
-        self._settings = settings
         self._token = token
         self._transport = transport
         self._breaker = breaker
@@ -248,7 +244,7 @@ class Exchange:
         self, command: Command, deadline: Deadline, idempotent: bool
     ) -> requests.Response:
         """Send a command; once more with another token where the server refuses this one."""
-        url = (command.url_of or self._settings.command_url)(command.uucmd)
+        url = command.url_of(command.uucmd)
         self._breaker.check()  # before a token is asked for
         bearer = self._token.bearer(deadline)
         response = self._send(command, url, bearer, deadline, idempotent)

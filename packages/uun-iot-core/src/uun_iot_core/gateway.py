@@ -267,23 +267,14 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         started goes on there, and is not stopped.
         """
         self._leave_to_parent()
-        is_mine = False
         try:
-            is_mine = self._begin_stop()
-        finally:  # also where Ctrl-C comes right here: else the timers would go on
-            if is_mine or (self._state == _STOPPING and self._changes_in == threading.get_ident()):
+            if self._begin_stop():
                 self._stop()
-
-    def _stop_surely(self) -> None:
-        """Stop, also where Ctrl-C comes before anything of that is done; it comes out after."""
-        try:
-            self.stop()
         except BaseException:
-            if self._state == _RUNNING:
-                self.stop()
-            elif self._state == _STOPPING and not self._stop_begun:
-                if self._changes_in == threading.get_ident():
-                    self._stop()
+            # Ctrl-C between the two: the timers would go on
+            is_mine = self._changes_in == threading.get_ident()
+            if self._state == _STOPPING and is_mine and not self._stop_begun:
+                self._stop()
             raise
 
     def _begin_stop(self) -> bool:
@@ -398,7 +389,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         except BaseException:
             # Ctrl-C where the start was just done
             if self._state == _RUNNING:
-                self._stop_surely()
+                self.stop()
             elif self._state == _STARTING and self._changes_in == threading.get_ident():
                 self._stop()
             raise
@@ -412,8 +403,11 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
     ) -> None:
         try:
             self._failed = self._failed or is_failure(exc)
-        finally:  # also where Ctrl-C comes right here
-            self._stop_surely()
+            self.stop()
+        except BaseException:
+            if self._state == _RUNNING:  # Ctrl-C came before anything of that was done
+                self.stop()
+            raise
         # after it, since the signal may come while this thread stops the gateway
         if (
             self._exit.requested

@@ -140,6 +140,7 @@ class SignalExit:
         """Wait for the end, and raise `SystemExit`; for the main thread at its own end."""
         with self._lock:
             self._main_waits = True
-        self._done.wait()
+        if not self.exiting:
+            self._done.wait()
         self.exiting = True
         raise SystemExit(self.code)

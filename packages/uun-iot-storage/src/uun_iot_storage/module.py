@@ -274,7 +274,8 @@ class Module(IModule):
 
     def _gateway_started(self) -> None:
         """Open the storage again, if an earlier stop of the gateway has closed it."""
-        if not self.__keeps and self.__given and self._config == self.__given:
+        given = self.__given
+        if given and not self.__keeps and self._config is not given and self._config == given:
             self.__copied = True
         storage = self.__stored()
         if storage is not None:
