@@ -138,3 +138,10 @@ def test_a_module_of_the_application_takes_the_place_of_the_librarys(tmp_path: P
     assert own.ticks == 3
     with pytest.raises(ModuleError, match="two modules have the id `heartbeat`"):
         Gateway(str(path), lambda config, uuclient: [own, Own()], clock=clock)
+
+
+def test_before_the_first_one_nobody_knows_whether_it_is_online() -> None:
+    heartbeat = Heartbeat(lambda dto_in: SimpleNamespace(status_code=200))
+    assert heartbeat._gateway_status() == {"online": None}
+    heartbeat.on_tick()
+    assert heartbeat._gateway_status() == {"online": True}

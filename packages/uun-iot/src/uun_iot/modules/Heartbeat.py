@@ -67,8 +67,8 @@ class Heartbeat(IModule):
             self._counters.stopped()
 
     def _gateway_status(self) -> Dict[str, Any]:
-        """Tell the gateway's status command whether the uuApp can be reached."""
-        return {"online": self.online}
+        """Tell the gateway's status command whether the uuApp can be reached, where it is known."""
+        return {"online": None if self._said is None else self.online}
 
     def _set_online(self, online: bool) -> None:
         self.online = online
