@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import time
 from pathlib import Path
 from typing import Any, List
 
@@ -11,6 +14,7 @@ import pytest
 
 from tests.core.helpers import make_gateway, timers, write_config
 from tests.support.processes import Child
+from uun_iot_core.signals import interruption_waits
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the signals are those of POSIX")
 
@@ -444,6 +448,44 @@ def test_ctrl_c_without_any_handler_stops_the_gateway(tmp_path: Path) -> None:
         assert child.wait() == -signal.SIGINT
         assert child.lines[-1] == "closed"
         assert "KeyboardInterrupt" in child.errors[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_ctrl_c_twice_at_random_moments_hangs_nothing(tmp_path: Path) -> None:
+    main = "signal.signal(signal.SIGINT, signal.default_int_handler)\n" + SLEEP
+    moments = random.Random(7)
+    for _ in range(150):
+        with run(tmp_path, main) as child:
+            child.signal(signal.SIGINT)
+            # a moment of a stop's life: there is nothing to wait for
+            time.sleep(moments.uniform(0, 0.002))
+            with contextlib.suppress(ProcessLookupError):
+                child.signal(signal.SIGINT)
+            assert child.wait() in (-signal.SIGINT, 1), child.errors
+            assert "stop handler ended" in child.lines or "KeyboardInterrupt" in child.errors[-1]
+
+
+def test_ctrl_c_waits_for_the_end_of_a_block_that_it_must_not_cut() -> None:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    done = []
+    try:
+        with pytest.raises(KeyboardInterrupt), interruption_waits():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the block")
+        assert done == ["the block"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        with interruption_waits():
+            pass  # nothing came: nothing is raised
+
+        # a handler of the application's own is called when it is due
+        signal.signal(signal.SIGINT, lambda sig, frame: done.append("the handler"))
+        with interruption_waits():
+            signal.raise_signal(signal.SIGINT)
+            done.append("the block of a handler")
+        assert done[1:] == ["the handler", "the block of a handler"]
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_signal_that_ends_no_gateway_is_ignored(

@@ -21,7 +21,7 @@ from .logs import get_logger
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
 from .naming import module_id_of
 from .process import is_failure
-from .signals import SignalExit
+from .signals import SignalExit, interruption_waits
 from .sources import Sources
 from .stop_watch import StopWatch
 from .supervision import Overdue, Supervision
@@ -307,15 +307,17 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             try:
                 self._stop_begun = True
                 self._changes_in = threading.get_ident()
-                watch = self._watch()
-                self.runev.clear()
-                self.stopev.set()
+                with interruption_waits():
+                    watch = self._watch()
+                    self.runev.clear()
+                    self.stopev.set()
+                    self._sources.cancel()
                 self._supervision.stopping(for_good=self._exit.requested)
                 self._tell_client("_gateway_stopping", STOP_GRACE)
                 watch.begin()
             finally:  # whatever Ctrl-C ends of that
-                self.runev.clear()
-                self.stopev.set()
+                if not self.stopev.is_set():
+                    self.stopev.set()  # start handlers wait for it
                 self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
             self._started_at = None

@@ -8,12 +8,13 @@ thread; that thread stops the gateway and then makes the main thread raise `Syst
 from __future__ import annotations
 
 import _thread
+import contextlib
 import logging
 import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Callable, Optional
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
 
 from .logs import get_logger
 from .wakeful import WAKE_EVERY, WakefulEvent
@@ -21,9 +22,29 @@ from .wakeful import WAKE_EVERY, WakefulEvent
 if TYPE_CHECKING:
     from .gateway import Gateway
 
-__all__ = ["SignalExit"]
+__all__ = ["SignalExit", "interruption_waits"]
 
 logger = get_logger(__name__)
+
+
+@contextlib.contextmanager
+def interruption_waits() -> Iterator[None]:
+    """Let Ctrl-C wait for the end of the block, where it would raise in this thread.
+
+    An exception between any two instructions may leave the lock of a `threading.Event` held.
+    """
+    is_main = threading.current_thread() is threading.main_thread()
+    if not is_main or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    came: List[int] = []
+    signal.signal(signal.SIGINT, lambda sig, frame: came.append(sig))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 class SignalExit:
