@@ -8,10 +8,10 @@ from datetime import datetime, timedelta, timezone
 __all__ = ["get_datetime_from_iso_timestamp", "get_iso_timestamp"]
 
 # `datetime.fromisoformat` reads neither `Z` nor odd fractions before Python 3.11.
-_ISO = re.compile(
+# Compiled when it is first used: `re` keeps it.
+_ISO = (
     r"(\d{4})-?(\d\d)-?(\d\d)[Tt ](\d\d):?(\d\d)(?::?(\d\d)(?:[.,](\d+))?)?"
-    r"\s*(?:([Zz])|([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?)?",
-    re.ASCII,
+    r"\s*(?:([Zz])|([+-])(\d\d)(?::?(\d\d)(?::?(\d\d))?)?)?"
 )
 
 
@@ -40,7 +40,8 @@ def get_datetime_from_iso_timestamp(iso_timestamp: str) -> datetime:
     Raises:
         ValueError: the text is no ISO 8601 timestamp, or no such moment exists.
     """
-    match = _ISO.fullmatch(iso_timestamp.strip()) if isinstance(iso_timestamp, str) else None
+    text = iso_timestamp.strip() if isinstance(iso_timestamp, str) else ""
+    match = re.fullmatch(_ISO, text, re.ASCII)
     if match is None:
         raise ValueError(
             f"not an ISO 8601 timestamp: {iso_timestamp!r}; "

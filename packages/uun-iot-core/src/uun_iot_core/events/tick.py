@@ -12,7 +12,6 @@ from typing import (
     Iterator,
     List,
     Mapping,
-    NamedTuple,
     Optional,
     Sequence,
     Tuple,
@@ -57,10 +56,11 @@ class HandlerTimer(RepeatTimer):
         return call_handler(self._f, self._info)
 
 
-class _TickTimer(NamedTuple):
-    owner: str
-    timer_id: Optional[str]
-    timer: RepeatTimer
+class _TickTimer:
+    def __init__(self, owner: str, timer_id: Optional[str], timer: RepeatTimer) -> None:
+        self.owner = owner
+        self.timer_id = timer_id
+        self.timer = timer
 
 
 class EvTick(Event):
@@ -232,7 +232,7 @@ class EvTick(Event):
                     )
 
     def _rearm(self, entry: _TickTimer, period: Optional[float], place: float) -> None:
-        owner, timer_id, timer = entry
+        owner, timer_id, timer = entry.owner, entry.timer_id, entry.timer
         if period is None:
             if timer.running:
                 timer.stop(block=False)
