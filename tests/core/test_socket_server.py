@@ -404,7 +404,8 @@ def test_many_silent_clients_make_room_for_one_that_speaks(path: str) -> None:
     with contextlib.ExitStack() as stack:
         silent = [stack.enter_context(CommandClient(path)) for _ in range(MOST_CLIENTS * 2)]
         assert ask(path, b"next\n") == b"0 next\n"
-        assert threads_of_commands() <= MOST_CLIENTS
+        # the one that was dropped may still be about to end
+        assert eventually(lambda: threads_of_commands() <= MOST_CLIENTS)
         assert silent[0].answer() == b""
 
 
@@ -434,7 +435,7 @@ def test_500_connections_at_once(path: str, what: str) -> None:
         most = max(most, threads_of_commands())
         threads[0].join(0.001)
         threads = [thread for thread in threads if thread.is_alive()]
-    assert most <= MOST_CLIENTS + 8  # those that have closed and are about to end
+    assert most <= 2 * MOST_CLIENTS  # of these some have closed and are about to end
     known = {b"", b"0 hello\n", b"1 the command is not UTF-8 text\n"}
     known.add(b"1 too many clients, try again\n")
     assert set(answers) <= known
