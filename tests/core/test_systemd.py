@@ -238,8 +238,10 @@ def test_a_limit_is_a_number_of_seconds(watchdog: Any, place: str) -> None:
 # -- processes -----------------------------------------------------------------------------------
 
 SCRIPT = """
-import signal, sys, threading
+import ctypes, signal, sys, threading
 from uun_iot_core import Gateway, on
+asked = threading.Event()
+signal.signal(signal.SIGHUP, lambda *_: asked.set())
 class Sensor:
     id = "sensor"
     @on("tick")
@@ -254,6 +256,20 @@ class Quick:
         pass
 with Gateway(sys.argv[1], lambda config, client: [Sensor(), Quick()]) as gateway:
     signal.signal(signal.SIGTERM, gateway.signal_handler)
+    if "killed" in sys.argv:
+        # by what no handler raises: each thread of the scheduler ends where it wakes up next
+        while not asked.wait(0.05):
+            pass
+        while True:
+            left = [one for one in threading.enumerate() if one.name.startswith("uun_iot")]
+            for one in left:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(
+                    ctypes.c_ulong(one.ident), ctypes.py_object(SystemExit)
+                )
+            if not left:
+                break
+            left[0].join(0.01)
+        print("no thread is left", flush=True)
     gateway.stopev.wait()
 """
 
@@ -292,6 +308,22 @@ def test_a_process_with_a_handler_that_hangs_does_not_feed_it(
             assert set(systemd.next()) == {"STATUS"}
         assert child.process.poll() is None
         child.kill()  # as systemd does next
+        child.wait()
+
+
+def test_a_process_whose_scheduler_is_dead_does_not_feed_it(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    with service(systemd, tmp_path, "killed") as child:
+        systemd.wait_for("READY")
+        assert systemd.next() == {"WATCHDOG": "1"}
+        child.signal(signal.SIGHUP)
+        child.wait_for_line("no thread is left")
+        systemd.said()
+        with pytest.raises(queue.Empty):
+            systemd.next(1.0)
+        assert child.process.poll() is None  # it lives, and systemd would restart it
+        child.kill()
         child.wait()
 
 
