@@ -123,6 +123,7 @@ def test_the_test_of_a_new_project_fails_where_entries_get_lost(tmp_path: Path) 
         ("timer-spread", "gateway.timerSpread is a setting of each gateway"),
         ("module-timers", "gateway.moduleTimers is a setting of each gateway"),
         ("config", "a module with the id config already"),
+        ("uu-cmd-session", "its class would be UuCmdSession, a name that the module imports"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused(tmp_path: Path, name: str, said: str) -> None:

@@ -6,6 +6,7 @@ It runs at once: uun-iot new weather && cd weather && uun-iot dev
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.util
 import keyword
 import re
@@ -90,6 +91,16 @@ def _check(name: str) -> None:
             f"gateway.{module_id} is a setting of each gateway, where the module's own part would "
             "be; choose another name"
         )
+    class_name = _words(name)["class"]
+    if class_name in _imported(_files(name)[f"{module}.py"]):
+        raise Misused(
+            f"its class would be {class_name}, a name that the module imports; choose another name"
+        )
+
+
+def _imported(source: str) -> Set[str]:
+    found = (one for one in ast.walk(ast.parse(source)) if isinstance(one, ast.ImportFrom))
+    return {alias.name for one in found for alias in one.names}
 
 
 def _library_ids() -> Set[str]:
