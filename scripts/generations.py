@@ -7,6 +7,10 @@ STYLES count whole, also where the documented style needs a part of them (`attac
 it its handlers, too); of other code the lines that PARTS matches. What ``@on("external", ...)`` of
 the documented style uses as well stands apart: the command socket, and the status that is asked by
 it.
+
+An estimate, and a low one: to take the newer styles out of the code by hand, with the tests of the
+documented style still passing, removed 654 lines, 486 of them neither imports nor lists of exports;
+to take out the command socket and the status then, another 579.
 """
 
 from __future__ import annotations

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple, TypeVar
+from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
 
 from ..exceptions import ModuleError, json_type
 from ..logs import get_logger
 from ..socket_server import MOST_CLIENTS, SocketServer
-from .base import Event, EventType, Handler, HandlerInfo, Register
+from .base import Event, EventType, F, Handler, HandlerInfo, Register
 from .calling import outcome
 from .threads import Busy
 
 __all__ = ["EvExternal"]
 
 logger = get_logger(__name__)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 #: commands that wait for their turn at most; the other clients can still ask for the status
 _MOST_WAITING = MOST_CLIENTS // 2

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Dict, Optional, Tuple, TypeVar
+from typing import Any, Dict, Optional, Tuple
 
 from ..wakeful import WAKE_EVERY
-from .base import EventType, HandlerInfo, Register
+from .base import EventType, F, HandlerInfo, Register
 from .calling import running_here
 from .threads import ThreadedEvent
 
 __all__ = ["EvStart"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EvStart(ThreadedEvent):

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, TypeVar
-
-from .base import EventType, HandlerInfo, Register
+from .base import EventType, F, HandlerInfo, Register
 from .threads import ThreadedEvent
 
 __all__ = ["EvStop"]
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EvStop(ThreadedEvent):

@@ -16,7 +16,6 @@ from typing import (
     Sequence,
     Tuple,
     Type,
-    TypeVar,
 )
 
 from ..clock import SYSTEM_CLOCK, Clock
@@ -26,15 +25,13 @@ from ..logs import get_logger
 from ..supervision import Overdue
 from ..timer_stats import TimerStats
 from ..timers import RepeatTimer
-from .base import Event, EventType, Handler, HandlerInfo, Register
+from .base import Event, EventType, F, Handler, HandlerInfo, Register
 from .calling import call_handler
 from .threads import Busy
 
 __all__ = ["EvTick", "HandlerTimer"]
 
 logger = get_logger(__name__)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class HandlerTimer(RepeatTimer):

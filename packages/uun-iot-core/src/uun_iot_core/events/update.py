@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Callable, Dict, List, Optional, Set, Tuple, TypeVar
+from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
 from ..logs import get_logger
-from .base import EventType, Handler, HandlerInfo, Register
+from .base import EventType, F, Handler, HandlerInfo, Register
 from .calling import call_handler
 from .threads import ThreadedEvent
 
 __all__ = ["EvConfUpdate"]
 
 logger = get_logger(__name__)
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class EvConfUpdate(ThreadedEvent):
