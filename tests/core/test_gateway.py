@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+import signal
+import sys
 import threading
 import weakref
 from pathlib import Path
@@ -25,7 +28,16 @@ from tests.core.helpers import (
     write_config,
 )
 from tests.support.wait import eventually
-from uun_iot_core import ConfigError, Gateway, ManualClock, ModuleError, on, stop_watch
+from uun_iot_core import (
+    ConfigError,
+    Event,
+    Gateway,
+    ManualClock,
+    ModuleError,
+    attach_handlers,
+    on,
+    stop_watch,
+)
 from uun_iot_core.events import EvStart
 
 Events = Tuple[threading.Event, threading.Event]
@@ -848,6 +860,102 @@ def test_ctrl_c_while_modules_are_closed_closes_the_others_and_ends_the_stop(
     assert first.closed and second.closed
     built.stop()  # is stopped, and says so
     assert not built.runev.is_set()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the signals are those of POSIX")
+@pytest.mark.parametrize("handler", [signal.default_int_handler, lambda *_: sys.exit(3)])
+def test_no_signal_leaves_a_module_unclosed(tmp_path: Path, handler: Any) -> None:
+    class Saving:
+        id = "saving"
+        saved = 0
+
+        def _gateway_stopped(self) -> None:
+            if self.saved == 0 and not signals:
+                signals.append(1)
+                signal.raise_signal(signal.SIGINT)
+            self.saved += 1
+
+    signals: List[int] = []
+    saving = Saving()
+    built = make_gateway(tmp_path, {}, saving)
+    before = signal.signal(signal.SIGINT, handler)
+    try:
+        built.start()
+        with pytest.raises((KeyboardInterrupt, SystemExit)):
+            built.stop()
+        assert signal.getsignal(signal.SIGINT) is handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert signals and saving.saved == 1
+    built.start()  # it is stopped, and can be started again
+    built.stop()
+    assert saving.saved == 2
+
+
+@pytest.mark.parametrize("where", ["start", "stop", "_gateway_started", "_gateway_stopped"])
+def test_what_starts_and_stops_with_the_gateway_may_stop_it(tmp_path: Path, where: str) -> None:
+    class EvOwn(Event):
+        event_type = "own"
+
+        def start(self) -> None:
+            called("start")
+
+        def stop(self) -> None:
+            called("stop")
+
+    class Hooked:
+        id = "hooked"
+
+        @on("update")
+        def update(self) -> None:
+            pass
+
+        def _gateway_started(self) -> None:
+            called("_gateway_started")
+
+        def _gateway_stopped(self) -> None:
+            called("_gateway_stopped")
+
+    def called(place: str) -> None:
+        places.append(place)
+        if place == where:
+            built.stop()
+
+    def run() -> None:
+        built.start()
+        running.append(built.runev.is_set())
+        built.stop()
+
+    places: List[str] = []
+    running: List[bool] = []
+
+    def events(path: Any, config: Any, client: Any) -> List[Event]:
+        return attach_handlers(config, [hooked], [EvOwn()])
+
+    hooked = Hooked()
+    built = Gateway(write_config(tmp_path, {}), event_init=events)
+    joined(in_thread(run))
+    assert running == [where.lstrip("_").replace("gateway_", "") not in ("start", "started")]
+    assert places == ["_gateway_started", "start", "stop", "_gateway_stopped"]
+    assert not built.runev.is_set()
+
+
+def test_a_signal_handler_may_stop_a_gateway_that_its_own_thread_is_starting(
+    tmp_path: Path,
+) -> None:
+    class Signalled:
+        id = "signalled"
+
+        def _gateway_started(self) -> None:
+            signal.raise_signal(signal.SIGTERM)
+
+    built = make_gateway(tmp_path, {}, Signalled())
+    before = signal.signal(signal.SIGTERM, lambda *_: built.stop())
+    try:
+        built.start()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert built.stopev.is_set() and not built.runev.is_set()
 
 
 def test_a_module_may_refuse_a_configuration_that_it_could_not_start_with(

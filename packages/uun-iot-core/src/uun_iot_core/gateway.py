@@ -115,7 +115,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         # one that is looked at and never started does not end uncleanly
         self._never_started = weakref.finalize(self, self._config.trial.unstarted)
         self._failed = False  # what the gateway is stopped for is an error
-        self._stop_asked = False  # by a handler that its start waits for
+        self._stop_asked = False  # by what its start waits for
         self._changes_in: Optional[int] = None  # the thread that starts or stops it
         self._stop_begun = False  # of what that thread does
         self._process = 0  # the one that it was started in
@@ -226,21 +226,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if threading.current_thread() is threading.main_thread():
                 self._exit.join()
             raise RuntimeError("the gateway cannot be started: a signal is ending the process")
-        with self._state_changed:
-            while self._state in (_STARTING, _STOPPING):
-                if self._state == _STOPPING and current_event() is not None:
-                    raise RuntimeError("a handler cannot start the gateway while it stops")
-                if self._sources.starting.is_waited_for():
-                    return
-                self._state_changed.wait()
-            if self._state == _RUNNING:
-                return
-            self._state = _STARTING
-            self._process, self._changes_in = os.getpid(), threading.get_ident()
-            self._stop_asked = False
-            self.runev.set()
-            self.stopev.clear()
         try:
+            if not self._begin_start():
+                return
             self._failed = False
             self._never_started.detach()
             self._config.trial.started()
@@ -250,13 +238,33 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._started_at = self._clock.time(), self._clock.monotonic()
             self._supervision.started()
         except BaseException:  # also Ctrl-C: systemd may let it wait
-            self._failed = True
-            self._stop()
+            if self._state == _STARTING and self._changes_in == threading.get_ident():
+                self._failed = True
+                self._stop()
             raise
         self._enter(_RUNNING)
         logger.debug("the gateway is started")
         if self._stop_asked:
             self.stop()
+
+    def _begin_start(self) -> bool:
+        """Return whether this thread is the one to start the gateway; wait where it is not."""
+        with self._state_changed:
+            while self._state in (_STARTING, _STOPPING):
+                is_mine = self._changes_in == threading.get_ident()
+                if self._state == _STOPPING and (is_mine or current_event() is not None):
+                    raise RuntimeError("a handler cannot start the gateway while it stops")
+                if is_mine or self._sources.starting.is_waited_for():
+                    return False
+                self._state_changed.wait()
+            if self._state == _RUNNING:
+                return False
+            self._process, self._changes_in = os.getpid(), threading.get_ident()
+            self._stop_asked = False
+            self._state = _STARTING
+            self.runev.set()
+            self.stopev.clear()
+            return True
 
     def stop(self) -> None:
         """Stop all timers, call all stop handlers, and wait for every handler to end.
@@ -281,13 +289,14 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         """Return whether this thread is the one to stop the gateway; wait where it is not."""
         with self._state_changed:
             while self._state in (_STARTING, _STOPPING):
-                if self._state == _STOPPING and current_event() is not None:
-                    return False  # a handler that waited here would be waited for
+                is_mine = self._changes_in == threading.get_ident()
+                if self._state == _STOPPING and (is_mine or current_event() is not None):
+                    return False  # what waited here would be waited for
                 if self._state == _STARTING:
                     # what the start waits for may end by these
                     self.runev.clear()
                     self.stopev.set()
-                    if self._sources.starting.is_waited_for():
+                    if is_mine or self._sources.starting.is_waited_for():
                         self._stop_asked = True
                         return False
                     with self._watch():
@@ -320,18 +329,28 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                     self.stopev.set()  # start handlers wait for it
                 self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
-            self._started_at = None
             try:
-                self._sources.cancel()
-                self._modules.tell("_gateway_stopped")
-            finally:
-                self._tell_client("_gateway_stopped")
-                self._supervision.stopped()
-                self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
-                if watch is not None:
-                    watch.end()
-                self._enter(_STOPPED)
+                with interruption_waits():
+                    self._close(watch)
+            except BaseException:
+                if self._state != _STOPPED:  # it came just before the block
+                    with interruption_waits():
+                        self._close(watch)
+                raise
         logger.debug("the gateway is stopped")
+
+    def _close(self, watch: Optional[StopWatch]) -> None:
+        self._started_at = None
+        try:
+            self._sources.cancel()
+            self._modules.tell("_gateway_stopped")
+        finally:
+            self._tell_client("_gateway_stopped")
+            self._supervision.stopped()
+            self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
+            if watch is not None:
+                watch.end()
+            self._enter(_STOPPED)
 
     def _leave_to_parent(self) -> None:
         """In a forked child, forget that the gateway runs: it does so in the parent."""

@@ -76,15 +76,21 @@ class Modules(Dict[str, Any]):
     def tell(self, hook: str) -> None:
         """Call a hook of all modules and submodules that have it, whatever interrupts one.
 
+        One that is interrupted is called once more, at the end.
+
         Args:
             hook: name of the method.
         """
         interruption: Optional[BaseException] = None
-        for name, part in self.parts():
-            try:
-                tell(part, hook, name)
-            except BaseException as exc:  # Ctrl-C: the others must be closed all the same
-                interruption = exc
+        left = self.parts()
+        for _ in range(2):
+            parts, left = left, []
+            for name, part in parts:
+                try:
+                    tell(part, hook, name)
+                except BaseException as exc:  # Ctrl-C: all must be closed all the same
+                    interruption = exc
+                    left.append((name, part))
         if interruption is not None:
             raise interruption
 
