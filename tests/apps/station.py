@@ -219,7 +219,13 @@ class Run:
         if not predicate():
             status = process.poll()
             why = f"in {TIMEOUT:.0f} s" if status is None else f"before the exit with {status}"
-            raise AssertionError(f"not so {why}: {what}\n{self.output[-6000:]}")
+            if status is None:  # where its threads are
+                self.child.signal(signal.SIGABRT)
+                self.child.wait(TIMEOUT)
+            lines = [one for one in self.output.splitlines() if "is unreachable" not in one]
+            stored = serials(self._station.backup())
+            said = "\n".join(lines)[-9000:]
+            raise AssertionError(f"not so {why}: {what}; stored: {stored}\n{said}")
 
     def until_delivered(self, batches: int = 2) -> None:
         """Wait until the uuApp has taken in so many more samples, of four entries each."""
