@@ -31,6 +31,11 @@ class Client:
 def init(config, client):
     if end == "constructor" and config["gateway"]["place"] == "cellar":
         raise RuntimeError("a constructor that the cellar is too much for")
+if end == "a full disk":
+    import resource
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+    end = "os._exit"
 gateway = Gateway(path, init, client=lambda config: Client())
 if end == "before the start" and gateway.config["gateway"]["place"] == "cellar":
     raise RuntimeError("of the main thread, which has no use for the cellar")
@@ -89,6 +94,23 @@ def test_three_unclean_ends_after_an_update_lead_back(tmp_path: Path, end: str) 
     assert any("is the one that was rolled back; it is not taken" in line for line in log), log
     assert load_config(str(path))["gateway"]["place"] == "roof"
     assert life(path, "SIGTERM")[0] == "roof"  # nor by the next process
+
+
+def test_an_unclean_end_that_a_full_disk_leaves_uncounted_leads_back_at_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.json"
+    start(path)
+    assert life(path, "SIGKILL")[0] == "cellar"
+    for _ in range(3):  # what fills the disk may be the update
+        place, log = life(path, "a full disk")
+        assert place == "roof"
+        assert any("ended once without a clean stop" in line for line in log), log
+    assert load_config(str(path))["gateway"]["place"] == "cellar"  # it could not be written
+    # there is room again: it has its three times
+    assert [life(path, "SIGKILL")[0] for _ in range(2)] == ["cellar"] * 2
+    assert life(path, "SIGTERM")[0] == "roof"
+    assert load_config(str(path))["gateway"]["place"] == "roof"
 
 
 @pytest.mark.parametrize("end", ["SIGTERM", "SIGUSR2"])

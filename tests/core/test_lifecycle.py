@@ -203,7 +203,8 @@ def test_a_forked_child_that_leaves_the_block_stops_only_what_it_has_started(
     own = ["stop in the child", "closed in the child"] if again else []
     theirs = ["3 seen in the parent", "stop in the parent", "closed in the parent"]
     assert child.lines == [*own, *theirs]
-    assert child.errors == []
+    # but for the warning of a tick that had to wait for a busy processor
+    assert [one for one in child.errors if "ticks that come due meanwhile" not in one] == []
 
 
 def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_path: Path) -> None:

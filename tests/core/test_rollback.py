@@ -238,6 +238,24 @@ def test_a_gateway_looked_at_beside_one_that_runs_changes_nothing(tmp_path: Path
     updated.gateway.stop()
 
 
+def test_an_update_that_comes_where_the_trial_before_it_ends_has_a_trial_of_its_own(
+    tmp_path: Path,
+) -> None:
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        trial = updated.gateway._config.trial
+        assert isinstance(trial, Trial)
+        updated.ask(BAD)
+        first = trial._timer
+        assert first is not None
+        updated.clock.advance(590)
+        updated.ask({**BAD, "place": "attic"})
+        trial._time_is_over(first)  # it came due while the update was written, and waited for that
+        updated.clock.advance(590)
+        assert files(updated.path)["update"]["trial"]
+        updated.clock.advance(11)
+        assert "trial" not in files(updated.path).get("update", {})
+
+
 def test_three_unclean_ends_lead_back_and_the_same_reply_is_not_taken_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -96,6 +96,19 @@ def test_an_update_before_the_start_does_not_tell_that_it_is_ready(
     assert systemd.said() == []
 
 
+def test_an_update_that_a_stop_overtakes_does_not_tell_that_it_is_ready(
+    systemd: Systemd, tmp_path: Path
+) -> None:
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        systemd.said()
+        with updated.gateway._reloading():
+            updated.gateway.stop()
+        keys = [set(one) for one in systemd.said()]
+        assert keys == [{"RELOADING", "MONOTONIC_USEC"}, {"STATUS"}, {"STATUS"}]
+        updated.gateway.start()
+        assert "READY" in systemd.said()[-1]
+
+
 def test_a_status_is_one_line(systemd: Systemd) -> None:
     Notifier().status("two\nlines\r\nREADY=1")
     assert systemd.said() == [{"STATUS": "two lines READY=1"}]

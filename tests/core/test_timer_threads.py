@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import sys
 import threading
@@ -543,7 +544,7 @@ def handler():
     if len(calls) == 3 and not children:
         children.append(os.fork())
         if children == [0]:
-            assert timer.stats().running_for is None
+            assert timer.stats().running_for is not None  # it goes on here, too
             timer.start()  # its own, in a process that has no thread but this one
     if len(calls) == 6:
         timer.stop()
@@ -559,6 +560,39 @@ done.wait()  # the child has no such thread
         assert child.wait(20) == 0, child.errors
         assert sorted(child.lines) == ["child fine", "parent fine"]
         assert child.errors == []
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_what_a_forked_handler_starts_anew_in_the_child_does_not_overlap_it() -> None:
+    script = """
+import os, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import RepeatTimer
+inside = threading.Semaphore(1)
+ticked = threading.Event()
+def call():
+    assert inside.acquire(blocking=False) or os.write(1, b"overlap\\n")
+    if os.getpid() == parent and not forked:
+        forked.append(os.fork())
+        if forked[0] == 0:
+            timer.start()
+            time.sleep(0.3)  # for calls that must not come
+    else:
+        ticked.set()
+        if os.getpid() != parent:
+            timer.stop()
+    inside.release()
+parent, forked = os.getpid(), []
+timer = RepeatTimer(0.01, call)
+timer.start()
+assert ticked.wait(10)
+timer.stop()
+if forked[0]:
+    assert os.waitpid(forked[0], 0)[1] == 0
+"""
+    with Child.python(script) as child:
+        assert child.wait() == 0, child.errors
+        assert child.lines == []
 
 
 def test_a_handler_on_a_manual_clock_may_fork_too() -> None:

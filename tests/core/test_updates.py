@@ -19,6 +19,7 @@ from tests.core.helpers import (
     in_thread,
     joined,
     messages,
+    timers,
     write_config,
 )
 from tests.support.wait import eventually
@@ -76,6 +77,32 @@ def reply(**gateway: Any) -> Dict[str, Any]:
 
 
 # -- taken ---------------------------------------------------------------------------------------
+
+
+def test_a_call_by_hand_in_a_tick_handler_always_asks(tmp_path: Path) -> None:
+    class Impatient:
+        id = "impatient"
+
+        @on("tick")
+        def tick(self) -> None:
+            built._config.on_tick()
+
+    class Failing:
+        asked = 0
+
+        def get(self, uucmd: str, dto_in: Any = None, log_level: int = 30) -> Any:
+            self.asked += 1
+            return None, ConnectionError("nobody is there")
+
+    clock, client = ManualClock(), Failing()
+    config = timers(impatient=1, config=1000)
+    config["uuApp"] = {"uuCmdList": {"gatewayGetConfiguration": COMMAND}}
+    module = Impatient()
+    path = write_config(tmp_path, config)
+    built = Gateway(path, lambda config, _: module, clock=clock, client=lambda config: client)
+    with built:
+        clock.advance(60)
+    assert client.asked == 61 + 1
 
 
 def test_an_update_is_taken_into_memory_and_file_and_announced(

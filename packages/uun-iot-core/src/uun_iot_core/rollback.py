@@ -76,6 +76,7 @@ class Trial:
         self._known: Dict[str, Any] = read(self._state)
         #: whether the configuration was rolled back when this object was made
         self.rolled_back = False
+        self._beside = False  # the file on trial stays, and is not what the process runs with
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: a thread that is no more may hold the lock."""
@@ -129,6 +130,14 @@ class Trial:
                     len(trial["ends"]),
                     UNCLEAN_ENDS,
                 )
+                try:
+                    write(self._state, self._known)
+                except OSError as exc:
+                    logger.warning("%s cannot be written: %s", self._state, exc.strerror)
+                    if exc.errno not in _NO_PLACE:
+                        # it could never be counted to the third; and what fills a disk may well
+                        # be the update
+                        return self._roll_back()
             if len(trial["ends"]) >= UNCLEAN_ENDS:
                 return self._roll_back()
             if self._elapsed() >= TRIAL_SECONDS:
@@ -179,7 +188,7 @@ class Trial:
                 self._process = this_process()
                 self._holder = f"{self._process}/{next_number()}"
             self._started = True
-            if self._trial:
+            if self._trial and not self._beside:
                 self._mark()
                 self._watch()
 
@@ -224,16 +233,22 @@ class Trial:
             return
         if self._timer is not None:
             self._timer.stop(block=False)
-        self._timer = RepeatTimer(
-            left, self._time_is_over, runonstart=False, clock=self._clock, name="update on trial"
+        timer = RepeatTimer(
+            left,
+            lambda: self._time_is_over(timer),
+            runonstart=False,
+            clock=self._clock,
+            name="update on trial",
         )
-        self._timer.start()
+        self._timer = timer
+        timer.start()
 
-    def _time_is_over(self) -> None:
+    def _time_is_over(self, timer: RepeatTimer) -> None:
         with self._lock:
-            if self._timer is not None:
-                self._timer.stop(block=False)
-                self._timer = None
+            if timer is not self._timer:
+                return  # while it waited here, another update was taken
+            timer.stop(block=False)
+            self._timer = None
             if self._trial and self._started:
                 self._pass()
 
@@ -300,6 +315,7 @@ class Trial:
                 if not good_was_there:
                     remove(self._good)
                 raise
+            self._beside = False
             if self._started:
                 self._watch()
 
@@ -363,11 +379,11 @@ class Trial:
         self._known["rejected"] = [*kept, *sorted(replies)][-REMEMBERED:]
         write_quietly(self._state, self._known)
         logger.error(
-            "%s: the process ended %d times without a clean stop within %.0f minutes of an "
-            "update; the last good configuration is put in place again, and the same reply of the "
-            "uuApp is not taken any more (remove %s to have it taken)",
+            "%s: the process ended %s without a clean stop within %.0f minutes of an update; the "
+            "last good configuration is put in place again, and the same reply of the uuApp is "
+            "not taken any more (remove %s to have it taken)",
             self._path,
-            UNCLEAN_ENDS,
+            "once" if len(self._trial["ends"]) == 1 else f"{len(self._trial['ends'])} times",
             TRIAL_SECONDS / 60,
             self._state,
         )
@@ -377,6 +393,7 @@ class Trial:
             logger.error(
                 "%s cannot be written (%s); %s is used", self._path, exc.strerror, self._good
             )
+            self._beside = True
             return self._good
         self._known.pop("trial", None)
         write_quietly(self._state, self._known)

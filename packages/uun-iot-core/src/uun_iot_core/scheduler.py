@@ -23,6 +23,7 @@ from .clock import Clock, ManualClock
 from .due_queue import DueQueue
 from .logs import get_logger
 from .series import SHORTEST_PERIOD, Series, Slot, nothing
+from .signals import interruption_waits, is_ctrl_c
 from .timer_stats import stack_of
 
 __all__ = ["Scheduler"]
@@ -84,12 +85,15 @@ class Scheduler:
         """Start anew in a forked child: the parent's timers and threads are not here."""
         for series in self._live:
             series.cancelled = True
-        here = any(slot.thread == threading.get_ident() for slot in self._running)
+        here = {slot for slot in self._running if slot.thread == threading.get_ident()}
         for slot in {*self._running, *(series.slot for series in self._live)}:
-            slot.running = slot.waiting = slot.thread = None
-            slot.record.busy = False
+            slot.waiting = None
+            if slot not in here:
+                slot.running = slot.thread = None
+                slot.record.busy = False
         self._reset()
-        self._threads = int(here and self._threaded)  # a handler has forked, and will come back
+        self._running |= here  # a handler has forked, and will come back
+        self._threads = int(bool(here) and self._threaded)
 
     # -- series -----------------------------------------------------------------------
 
@@ -185,6 +189,8 @@ class Scheduler:
             failure = series.call()
         except BaseException as exc:  # also SystemExit: it must not end the scheduler's thread
             failure = type(exc)
+            if is_ctrl_c(exc):
+                raise
             try:
                 logger.error("%s: the handler failed", series.name, exc_info=True)
             except BaseException:  # a broken log handler of the application must not either
@@ -279,7 +285,8 @@ class Scheduler:
             thread = threading.Thread(target=self._work, name="uun_iot idle")
             self._waking = True
             self._threads += 1
-            thread.start()
+            with interruption_waits():  # else it may come, or not
+                thread.start()
         except RuntimeError:  # thread limit, or the interpreter is shutting down
             self._waking = False
             self._threads -= 1

@@ -22,7 +22,7 @@ from .wakeful import WAKE_EVERY, WakefulEvent
 if TYPE_CHECKING:
     from .gateway import Gateway
 
-__all__ = ["SignalExit", "interruption_waits"]
+__all__ = ["SignalExit", "interruption_waits", "is_ctrl_c"]
 
 logger = get_logger(__name__)
 
@@ -45,6 +45,16 @@ def interruption_waits() -> Iterator[None]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     if came:
         raise KeyboardInterrupt
+
+
+def is_ctrl_c(exc: BaseException) -> bool:
+    """Return whether an exception is Ctrl-C's, rather than one of the code that it came out of.
+
+    Python raises it in the main thread, which runs handlers where a `ManualClock` is advanced.
+    """
+    return (
+        isinstance(exc, KeyboardInterrupt) and threading.current_thread() is threading.main_thread()
+    )
 
 
 class SignalExit:

@@ -55,13 +55,14 @@ class Supervision:
         self._feeder: Optional[RepeatTimer] = None
         self._said: Set[str] = set()
         self._hungry = False
+        self._ending = False
         #: what the status line says beside the number of timers
         self.remark = ""
 
     def started(self) -> None:
         """Tell that the gateway has started; begin to feed the watchdog."""
         self._said = set()
-        self._hungry = False
+        self._hungry = self._ending = False
         self._notifier.ready(self._status())
         seconds = watchdog_seconds()
         if seconds is not None:
@@ -78,7 +79,8 @@ class Supervision:
         try:
             yield
         finally:
-            self._notifier.ready(self._status())
+            if not self._ending:  # a stop that came meanwhile is what counts
+                self._notifier.ready(self._status())
 
     def stopping(self, for_good: bool) -> None:
         """Tell that the gateway stops; the watchdog is fed on, until `stopped`.
@@ -86,6 +88,7 @@ class Supervision:
         Args:
             for_good: whether the process ends with it; else the gateway may start again.
         """
+        self._ending = True
         if for_good:
             self._notifier.stopping()
         else:

@@ -20,7 +20,7 @@ from typing import (
 
 from .config import canonical, load_config, problems
 from .events.base import EventType, find_handlers
-from .events.calling import current_event
+from .events.calling import running_here
 from .events.decorators import on
 from .events.update import EvConfUpdate
 from .exceptions import json_type
@@ -118,7 +118,8 @@ class Config(IModule):
         in growing runs (1, 3, 7, …), of an hour at most; a call by hand never is. Threads that
         call at once take turns.
         """
-        if current_event() is EventType.TICK and self._polls.skip(self._period()):
+        called_by = [(info.event_type, info.owner_id) for info in running_here()[-1:]]
+        if called_by == [(EventType.TICK, self.id)] and self._polls.skip(self._period()):
             return
         with self._asking:
             reply = self._fetch()

@@ -8,6 +8,7 @@ from types import CoroutineType, GeneratorType
 from typing import Any, List, Optional, Tuple, Type
 
 from ..logs import get_logger
+from ..signals import is_ctrl_c
 from .base import EventType, Handler, HandlerInfo
 
 logger = get_logger(__name__)
@@ -46,6 +47,8 @@ def outcome(handler: Handler, info: HandlerInfo, *args: Any) -> Tuple[Any, Optio
             raise TypeError(f"{what} cannot be a handler, since nobody goes on with it")
         return result, None
     except BaseException as exc:  # also SystemExit: one handler must not end another's thread
+        if is_ctrl_c(exc):
+            raise
         logger.error(
             "%s handler of module `%s` failed (%s)",
             _event_name(info),
