@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -331,7 +332,8 @@ def test_stop_does_not_wait_for_the_calls_of_a_later_start() -> None:
     assert begun.acquire(timeout=SOON)
     # more than one, since who is quick enough to look between the two calls notices nothing
     stopping = [in_thread(timer.stop) for _ in range(4)]
-    assert eventually(lambda: scheduler_of(SYSTEM_CLOCK)._waiting_for_end == len(stopping))
+    (slot,) = scheduler_of(SYSTEM_CLOCK)._running
+    assert eventually(lambda: len(slot.ended) == len(stopping))
     timer.start()
     let_go.release()
     assert begun.acquire(timeout=SOON)
@@ -560,6 +562,57 @@ done.wait()  # the child has no such thread
         assert child.wait(20) == 0, child.errors
         assert sorted(child.lines) == ["child fine", "parent fine"]
         assert child.errors == []
+
+
+# Ctrl-C at random moments, all of which the main thread spends in starting and stopping
+INTERRUPTED = """
+import os, random, signal, sys, threading
+from uun_iot_core import RepeatTimer
+armed = False
+def handler(number, frame):
+    if armed:
+        signal.raise_signal(signal.SIGINT)
+signal.signal(signal.SIGALRM, handler)
+for number in range(int(sys.argv[1])):
+    timers = [RepeatTimer(0.01, lambda: None) for _ in range(3)]
+    try:
+        armed = True
+        signal.setitimer(signal.ITIMER_REAL, random.uniform(5e-5, 3e-3))
+        while True:
+            for timer in timers:
+                timer.start()
+            for timer in timers:
+                timer.stop()
+    except KeyboardInterrupt:
+        armed = False
+    def others():
+        for timer in timers:
+            timer.stop()
+        ticked = threading.Event()
+        timer = RepeatTimer(0.01, ticked.set)
+        timer.start()
+        if ticked.wait(5):
+            timer.stop()
+            fine.append(number)
+    fine = []
+    thread = threading.Thread(target=others, daemon=True)
+    thread.start()
+    thread.join(20)
+    if not fine:
+        print("no timer ticks any more after interruption", number)
+        os._exit(1)
+print("fine")
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="there are no such signals here")
+@pytest.mark.parametrize(
+    "rounds", [200, pytest.param(3000, marks=[pytest.mark.slow, pytest.mark.long])]
+)
+def test_ctrl_c_where_timers_are_started_and_stopped_stops_no_other(rounds: int) -> None:
+    with Child.python(INTERRUPTED, str(rounds)) as child:
+        assert child.wait(120) == 0, child.lines
+        assert child.lines == ["fine"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")

@@ -63,8 +63,6 @@ class Scheduler:
         #: of all state here and of the timers; a forked child has another one
         self.lock = threading.Lock()
         self._standby = threading.Condition(self.lock)
-        self._ended = threading.Condition(self.lock)
-        self._waiting_for_end = 0  # threads in `wait_idle`
         self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
@@ -87,7 +85,7 @@ class Scheduler:
             series.cancelled = True
         here = {slot for slot in self._running if slot.thread == threading.get_ident()}
         for slot in {*self._running, *(series.slot for series in self._live)}:
-            slot.waiting = None
+            slot.waiting, slot.ended = None, ()
             if slot not in here:
                 slot.running = slot.thread = None
                 slot.record.busy = False
@@ -135,33 +133,39 @@ class Scheduler:
             self._queue.withdraw(series)
             self._push(series, series.due)
 
-    def wait_idle(self, slot: Slot) -> None:
-        """Return when the call of the timer that runs now has ended; one does not wait for itself.
+    def end_of_call(self, slot: Slot) -> threading.Lock:
+        """Return a lock that may be had when the timer's call that runs now has ended.
 
-        A call of a later start is not waited for. The caller holds the lock, which is let go
-        meanwhile.
+        It may be had at once where none runs, and in the call itself. A call of a later start is
+        not waited for. The caller holds the lock of the scheduler, and lets go of it first: so
+        Ctrl-C in the waiting cannot leave it in disorder, as it may in a `threading.Condition`.
         """
-        present, me = slot.record.calls, threading.get_ident()
-        self._waiting_for_end += 1
-        try:
-            while slot.running and slot.record.calls == present and slot.thread != me:
-                self._ended.wait()
-        finally:
-            self._waiting_for_end -= 1
+        ended = threading.Lock()
+        if slot.running and slot.thread != threading.get_ident():
+            ended.acquire()
+            slot.ended = (*slot.ended, ended)
+        return ended
 
     def cancel(self, series: Series) -> None:
         """Let no further call of the series begin; the caller holds the lock."""
         if series.cancelled:
             return
-        series.cancelled = True
-        series.call = nothing  # its heap entry may stay for long, and must not keep a module alive
         self._live.discard(series)
         if series.slot.waiting is series:
             series.slot.waiting = None
         self._queue.withdraw(series)
+        series.call = nothing  # its heap entry may stay for long, and must not keep a module alive
+        series.cancelled = True  # last, so that what Ctrl-C has cut can be done again
         if not self._live:  # nothing to wait for: the threads end
             self._ring()
             self._standby.notify_all()
+
+    def recover(self) -> None:
+        """Let all threads look again, after Ctrl-C in a change; the caller holds the lock."""
+        self._waking = False  # who was called up comes, but perhaps nobody was
+        self._standby.notify_all()
+        self._ring()
+        self._call_up()
 
     def _push(self, series: Series, due: float) -> None:
         if self._queue.push(series, due):
@@ -213,8 +217,9 @@ class Scheduler:
             if slot.waiting is not None:
                 waiting, slot.waiting = slot.waiting, None
                 self._push(waiting, now)
-            if self._waiting_for_end:
-                self._ended.notify_all()
+            ended, slot.ended = slot.ended, ()
+            for waiting_for_it in ended:
+                waiting_for_it.release()
         return now
 
     # -- calls that take long ---------------------------------------------------------------
@@ -281,16 +286,19 @@ class Scheduler:
             return True
         if self._returning:  # in a rush: the first of them will see that nobody leads
             return True
+        thread = threading.Thread(target=self._work, name="uun_iot idle")
+        self._threads += 1
+        self._waking = True
         try:
-            thread = threading.Thread(target=self._work, name="uun_iot idle")
-            self._waking = True
-            self._threads += 1
-            with interruption_waits():  # else it may come, or not
+            with interruption_waits():  # else a lock of the thread's may stay held
                 thread.start()
-        except RuntimeError:  # thread limit, or the interpreter is shutting down
-            self._waking = False
-            self._threads -= 1
-            return False
+        except BaseException as exc:
+            if thread.ident is None:
+                self._threads -= 1
+                self._waking = False
+            if isinstance(exc, RuntimeError):  # thread limit, or the interpreter is shutting down
+                return False
+            raise
         return True
 
     def _hand_over(self) -> None:
@@ -301,8 +309,9 @@ class Scheduler:
     def _ring(self) -> None:
         """Wake the leader, if it sleeps."""
         if self._asleep:
+            if self._bell.locked():  # else Ctrl-C has come right behind this
+                self._bell.release()
             self._asleep = False
-            self._bell.release()
 
     def _work(self) -> None:
         self.lock.acquire()

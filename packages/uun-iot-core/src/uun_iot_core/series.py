@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Callable, Optional, Type
+import threading
+from typing import Callable, Optional, Sequence, Type
 
 from .timer_stats import Record
 
@@ -21,13 +22,14 @@ def nothing() -> None:
 class Slot:
     """What one timer may run: one call at a time, whichever series of it that belongs to."""
 
-    __slots__ = ("record", "running", "thread", "waiting")
+    __slots__ = ("ended", "record", "running", "thread", "waiting")
 
     def __init__(self) -> None:
         self.record = Record()
         self.running: Optional[Series] = None
         self.thread: Optional[int] = None
         self.waiting: Optional[Series] = None
+        self.ended: Sequence[threading.Lock] = ()  # each released where the call ends
 
 
 class Series:

@@ -155,10 +155,14 @@ class RepeatTimer:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
             if self.__series is not None:
                 self.__slot.record.missed += self.__series.missed
-            self.__series = Series(
-                self.__slot, self._call_function, float(self.__period), self._name
-            )
-            scheduler.add(self.__series, self.__runonstart, shift)
+            series = Series(self.__slot, self._call_function, float(self.__period), self._name)
+            try:
+                self.__series = series
+                scheduler.add(series, self.__runonstart, shift)
+            except BaseException:  # no thread to be had, or Ctrl-C
+                scheduler.cancel(series)
+                scheduler.recover()
+                raise
 
     def stop(self, block: bool = True) -> None:
         """Stop the timer; no further call begins.
@@ -175,9 +179,14 @@ class RepeatTimer:
             return
         scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
-            scheduler.cancel(self.__series or series)  # it may have been started anew meanwhile
-            if block:
-                scheduler.wait_idle(self.__slot)
+            try:
+                scheduler.cancel(self.__series or series)  # may have been started anew meanwhile
+            except BaseException:  # Ctrl-C
+                scheduler.recover()
+                raise
+            ended = scheduler.end_of_call(self.__slot)
+        if block:
+            ended.acquire()
 
     def _rearm(self, period: Numeric, shift: float = 0.0) -> None:
         """Change the period of a running timer: no extra tick, no wait for a running call.
