@@ -151,6 +151,23 @@ def test_a_file_that_was_edited_by_hand_meanwhile_is_kept_as_what_ran(tmp_path: 
         assert files(updated.path)["good"]["gateway"]["place"] == "roof"
 
 
+@pytest.mark.parametrize("edited", ['{"gateway": {"place": "half an edi', '{"uuApp": {"x": 1}}'])
+def test_an_edit_that_an_update_replaces_is_kept_beside_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, edited: str
+) -> None:
+    kept = tmp_path / "config.json.edited"
+    with Updated(tmp_path, {"place": "roof"}) as updated:
+        updated.ask(BAD)
+        assert not kept.exists() and messages(caplog, logging.WARNING) == []
+        updated.path.write_text(edited)
+        updated.ask({**BAD, "place": "attic"})
+        assert updated.saved["place"] == "attic"
+    assert kept.read_text() == edited
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600  # it may hold access codes
+    (line,) = messages(caplog, logging.WARNING)
+    assert line.endswith(f"what it held is kept in {kept}")
+
+
 def test_what_is_on_trial_does_not_become_the_good_one_by_an_edit(tmp_path: Path) -> None:
     with Updated(tmp_path, {"place": "roof"}) as updated:
         updated.ask(BAD)

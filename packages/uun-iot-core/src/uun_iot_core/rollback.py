@@ -25,12 +25,13 @@ import threading
 from typing import Any, Dict, List, Optional, Union
 
 from .clock import Clock
-from .config import canonical, load_config
+from .config import load_config
 from .exceptions import ConfigError
 from .files import atomic_write
 from .forks import watch_forks
 from .logs import get_logger
 from .process import is_failure, lives, moment, next_number, this_process
+from .savable import content_of, pretty
 from .timers import RepeatTimer
 from .trial_file import FILE_MODE, read, remove, write, write_quietly
 
@@ -345,16 +346,8 @@ class Trial:
 
     def _content(self, before: str) -> Union[str, bytes]:
         """Return the file as it is, or what was in memory where it is gone or was edited."""
-        try:
-            with open(self._path, "rb") as file:
-                content = file.read()
-            parsed = json.loads(content.decode("utf-8-sig"))
-            parsed.setdefault("gateway", {})
-            if canonical(parsed) == before:
-                return content
-        except (OSError, ValueError, AttributeError):
-            pass
-        return json.dumps(json.loads(before), indent=4) + "\n"
+        content, is_before = content_of(self._path, before)
+        return content if is_before else pretty(json.loads(before))
 
     # -- going back -----------------------------------------------------------------------------
 

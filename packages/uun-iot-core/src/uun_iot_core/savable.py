@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Any, Callable, Mapping, TypeVar
+from typing import Any, Callable, Mapping, Tuple, TypeVar
 
 from .config import canonical, problems
 
-__all__ = ["not_savable", "pretty", "same", "settled"]
+__all__ = ["content_of", "not_savable", "pretty", "same", "settled"]
 
 T = TypeVar("T")
 
@@ -43,3 +43,23 @@ def not_savable(config: Mapping[str, Any]) -> str:
 def pretty(config: Mapping[str, Any]) -> str:
     """Return a configuration as the text of its file."""
     return json.dumps(config, indent=4) + "\n"
+
+
+def content_of(path: str, config: str) -> Tuple[bytes, bool]:
+    """Return what a file holds, and whether that is a configuration; nothing where it is gone.
+
+    Args:
+        path: the file.
+        config: the configuration, as canonical JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            content = file.read()
+    except OSError:
+        return b"", False
+    try:
+        parsed = json.loads(content.decode("utf-8-sig"))
+        parsed.setdefault("gateway", {})
+        return content, canonical(parsed) == config
+    except (ValueError, AttributeError, RecursionError):
+        return content, False

@@ -30,7 +30,7 @@ from .logs import get_logger
 from .no_trial import NoTrial
 from .polls import Polls
 from .rollback import Trial
-from .savable import not_savable, pretty, same, settled
+from .savable import content_of, not_savable, pretty, same, settled
 from .timers import period_problem
 from .trial_file import FILE_MODE
 from .typing import IModule
@@ -248,6 +248,7 @@ class Config(IModule):
             try:
                 # what may fail for want of space or rights comes before any other change
                 with StagedFile(self._path, text, FILE_MODE) as staged:
+                    self._keep_edits()
                     self.trial.take(text, reply, self._saved)
                     try:
                         staged.commit()
@@ -272,6 +273,23 @@ class Config(IModule):
             if key in changed:
                 logger.info("gateway.%s has changed: it takes effect at the next start", key)
         return True
+
+    def _keep_edits(self) -> None:
+        """Keep a file that somebody has edited since it was read, before it is replaced."""
+        content, is_known = content_of(self._path, self._saved)
+        if is_known or not content:
+            return
+        kept = f"{self._path}.edited"
+        try:
+            atomic_write(kept, content, FILE_MODE)
+        except OSError as exc:
+            kept = f"nowhere, since {kept} cannot be written ({exc.strerror})"
+        logger.warning(
+            "%s was edited since it was read; the update from the uuApp replaces it, and what it "
+            "held is kept in %s",
+            self._path,
+            kept,
+        )
 
     def _save_if_changed(self) -> None:
         """Save what an update handler changed in the live configuration."""
