@@ -184,8 +184,8 @@ class RepeatTimer:
             except BaseException:  # Ctrl-C
                 scheduler.recover()
                 raise
-            ended = scheduler.end_of_call(self.__slot)
-        if block:
+            ended = scheduler.end_of_call(self.__slot) if block else None
+        if ended is not None:
             ended.acquire()
 
     def _rearm(self, period: Numeric, shift: float = 0.0) -> None:
