@@ -22,6 +22,8 @@ from .console import CLOSED, WeatherConsole
 SCRIPT = "uun-weatherstation"
 ADD = "weatherConditions/add"
 TIMEOUT = 30.0
+#: seconds to wait for what an application does, with one of its own time-outs in it
+PATIENCE = 2 * TIMEOUT
 
 
 class Account(NamedTuple):
@@ -215,10 +217,10 @@ class Run:
                 text holds its output.
         """
         process = self.child.process
-        eventually(lambda: predicate() or process.poll() is not None, TIMEOUT)
+        eventually(lambda: predicate() or process.poll() is not None, PATIENCE)
         if not predicate():
             status = process.poll()
-            why = f"in {TIMEOUT:.0f} s" if status is None else f"before the exit with {status}"
+            why = f"in {PATIENCE:.0f} s" if status is None else f"before the exit with {status}"
             if status is None:  # where its threads are
                 self.child.signal(signal.SIGABRT)
                 self.child.wait(TIMEOUT)
