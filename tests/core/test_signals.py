@@ -463,7 +463,7 @@ def test_ctrl_c_twice_at_random_moments_hangs_nothing(tmp_path: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 child.signal(signal.SIGINT)
             assert child.wait() in (-signal.SIGINT, 1), child.errors
-            assert "stop handler ended" in child.lines or "KeyboardInterrupt" in child.errors[-1]
+            assert "closed" in child.lines  # the second ends the waiting, never the closing
 
 
 def test_ctrl_c_waits_for_the_end_of_a_block_that_it_must_not_cut() -> None:

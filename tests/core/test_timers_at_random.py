@@ -9,6 +9,7 @@ from typing import List, Tuple
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.core.helpers import SOON
 from uun_iot_core import RepeatTimer
 
 TIMERS = 3
@@ -30,6 +31,7 @@ class Watched:
         self.timer = RepeatTimer(0.003, self.call)
         self.inside = threading.Lock()
         self.may_run = False
+        self.called = threading.Event()
         self.duration = 0.0
         self.faults: List[str] = []
         self.begun = 0.0
@@ -41,6 +43,7 @@ class Watched:
             return
         if not self.may_run:
             self.faults.append("a call comes after stop(block=True)")
+        self.called.set()
         time.sleep(self.duration)
         self.inside.release()
 
@@ -90,6 +93,11 @@ def test_no_sequence_makes_calls_overlap_or_follow_a_stop_or_come_too_often(
                 one.duration = value
             elif step == "wait":
                 time.sleep(value)
+        for one in watched:  # and whatever was done to them, they tick
+            one.stop(True)
+            one.called.clear()
+            one.start(True)
+            assert one.called.wait(SOON)
     finally:
         for one in watched:
             one.stop(True)

@@ -325,7 +325,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self._tell_client("_gateway_stopping", STOP_GRACE)
                 watch.begin()
             finally:  # whatever Ctrl-C ends of that
-                if not self.stopev.is_set():
+                if not self.stopev.is_set():  # it came before the block
+                    self.runev.clear()
                     self.stopev.set()  # start handlers wait for it
                 self._sources.stop()
         finally:  # also where Ctrl-C ends the waiting: what is stored must be on disk
