@@ -22,7 +22,7 @@ print(json.dumps([time.perf_counter() - begin, sorted(set(sys.modules) - before)
 
 IDLE = """
 import sys
-from uun_iot_core import Gateway, on
+from {library} import Gateway, on
 class Idle:
     id = "idle"
     @on("tick")
@@ -77,13 +77,19 @@ def _switches(pid: int) -> int:
     return total
 
 
-def idle(period: float, seconds: float) -> Dict[str, float]:
-    """Return resident memory and wake-ups of a gateway with one timer that does nothing."""
+def idle(library: str, period: float, seconds: float) -> Dict[str, float]:
+    """Return resident memory and wake-ups of a gateway with one timer that does nothing.
+
+    Args:
+        library: where `Gateway` is imported from.
+        period: of the timer, in seconds.
+        seconds: how long its wake-ups are counted.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "config.json"
         path.write_text(json.dumps({"gateway": {"moduleTimers": {"idle": period}}}))
         process = subprocess.Popen(
-            [sys.executable, "-c", IDLE, str(path)],
+            [sys.executable, "-c", IDLE.format(library=library), str(path)],
             env=_environment(),
             stdout=subprocess.PIPE,
             text=True,

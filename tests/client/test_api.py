@@ -118,13 +118,13 @@ def test_exported_names_are_sorted_and_there() -> None:
         assert hasattr(uun_iot_client, name)
 
 
-def test_a_client_without_configuration_never_imports_requests() -> None:
+def test_a_client_without_configuration_imports_neither_requests_nor_openssl() -> None:
     script = (
         "import sys, uun_iot_client as c\n"
         "client = c.UuAppClient({})\n"
         "assert client.refresh_token() is False and client.is_token_expired()\n"
         "c.UuCmdSession(client, 'a/b'), repr(client), c.TokenCommandError('x')\n"
-        "late = {'requests', 'requests_toolbelt', 'urllib3'}\n"
+        "late = {'requests', 'requests_toolbelt', 'urllib3', 'ssl', '_hashlib', 'email.utils'}\n"
         "assert not late & set(sys.modules), late & set(sys.modules)\n"
     )
     done = subprocess.run(

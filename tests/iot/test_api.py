@@ -335,3 +335,29 @@ def test_the_version_is_the_distributions() -> None:
 
     for name in ("uun-iot", "uun-iot-core", "uun-iot-client", "uun-iot-storage"):
         assert version(name) == uun_iot.__version__
+
+
+def test_a_gateway_without_a_uuapp_never_loads_requests_or_openssl(tmp_path: Any) -> None:
+    code = """
+import json, sys, threading
+from uun_iot import Gateway, Module, on
+
+class Weather(Module):
+    ticked = threading.Event()
+    @on("tick")
+    def tick(self):
+        self._storage.append(1, backup=True)
+        self.ticked.set()
+
+config = {"moduleTimers": {"weather": 60}, "moduleBackupStorage": {"weather": "w.json"}}
+with open("config.json", "w") as file:
+    json.dump({"gateway": config}, file)
+with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"])):
+    assert Weather.ticked.wait(10)
+large = {"requests", "urllib3", "ssl", "_hashlib", "email.utils", "asyncio", "multiprocessing"}
+print(sorted(large & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "[]\n", "")

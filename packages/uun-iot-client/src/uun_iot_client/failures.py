@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from datetime import datetime, timezone
 from functools import lru_cache
 from typing import TYPE_CHECKING, Tuple, Type
@@ -68,6 +67,8 @@ def failure(exc: Exception, call: Call, url: str, redact: Redactor) -> requests.
         url: where to.
         redact: hides secrets.
     """
+    import ssl  # only where requests has been imported, which takes most of its memory and time
+
     import requests
 
     cls: Type[requests.RequestException]
@@ -105,6 +106,8 @@ def _root(exc: BaseException) -> BaseException:
 
 
 def _reason(exc: BaseException) -> str:
+    import ssl
+
     root = _root(exc)
     if isinstance(root, ssl.SSLCertVerificationError):
         now = datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from email.utils import parsedate_to_datetime
 from typing import Optional
 
 from uun_iot_core.clock import Clock
@@ -20,6 +19,8 @@ def parse_date(text: str) -> Optional[float]:
     Args:
         text: for example ``Tue, 24 Nov 2026 13:29:00 GMT``.
     """
+    from email.utils import parsedate_to_datetime  # comes with requests, and is large
+
     try:
         return parsedate_to_datetime(text).timestamp()
     except (TypeError, ValueError, IndexError, OverflowError):

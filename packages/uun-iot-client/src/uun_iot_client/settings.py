@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import os
@@ -287,6 +286,8 @@ class Settings:
         Raises:
             TokenError: the configuration lacks a key.
         """
+        import hashlib  # OpenSSL: megabytes that a gateway without a uuApp need not have
+
         body = self.grant_body()
         bound = [self.grant_url(), body["scope"], body["accessCode1"], body["accessCode2"]]
         return hashlib.sha256(json.dumps(bound).encode("utf-8")).hexdigest()
