@@ -72,6 +72,28 @@ def test_two_that_are_due_together_share_a_wake_up(
     assert queue.wake_at() == wake
 
 
+@pytest.mark.parametrize(
+    ("period", "dues", "needed"),
+    [
+        (1.0, [5.0], 6.0),  # when it should come up again
+        (1.0, [5.0, 5.25], 5.25),
+        (1.0, [5.0, 9.0, 5.25], 5.25),
+        (1.0, [5.0, 9.0, 8.0], 6.0),
+        (1.0, [5.0, 6.001], 6.001),  # both then, at one wake-up
+        (1.0, [5.0, 5.999], 6.0),
+        (1.0, [5.0, 5.0], 5.0),
+    ],
+)
+def test_it_is_told_when_somebody_is_needed_if_the_next_call_never_ends(
+    period: float, dues: List[float], needed: float
+) -> None:
+    queue = DueQueue()
+    for due in dues:
+        queue.push(Series(Slot(), lambda: None, period, "timer"), due)
+    assert queue.next_due() == 5.0
+    assert queue.due_if_stuck() == needed
+
+
 def test_what_was_withdrawn_does_not_pile_up() -> None:
     queue = DueQueue()
     steady = [series() for _ in range(50)]

@@ -72,16 +72,35 @@ class DueQueue:
         Where another one is due a moment after it, they share the wake-up: with a thousand
         timers, to wake up is most of what a tick costs.
         """
+        due, _, series = self._heap[0]
+        return _shared(due, self._second_due(), series.period)
+
+    def due_if_stuck(self) -> float:
+        """Return when somebody is needed, were the next call never to end; after `next_due`.
+
+        That is where another series comes up, or where this one should again. Where what comes up
+        has been withdrawn, it is too soon.
+        """
+        due, _, series = self._heap[0]
+        again, second = due + series.period, self._second_due()
+        if again < second:
+            return _shared(again, second, series.period)
+        return _shared(second, again, series.period)
+
+    def _second_due(self) -> float:
         heap = self._heap
-        due, _, series = heap[0]
-        if len(heap) > 1:
-            second = heap[1][0] if len(heap) == 2 else min(heap[1][0], heap[2][0])
-            if second - due <= SHARED and second - due <= series.period * SHARED_PART:
-                return second
-        return due
+        if len(heap) > 2:
+            return min(heap[1][0], heap[2][0])
+        return heap[1][0] if len(heap) == 2 else inf
 
     def pop(self) -> Series:
         """Take the next series; right after `next_due`, which has said that there is one."""
         series = heapq.heappop(self._heap)[2]
         series.entry = None
         return series
+
+
+def _shared(due: float, following: float, period: float) -> float:
+    """Return when to wake up for what is due, and perhaps for what follows it."""
+    apart = following - due
+    return following if apart <= SHARED and apart <= period * SHARED_PART else due

@@ -7,9 +7,11 @@ at the same moment, and a small reserve. There is no upper bound, since with one
 handlers would starve the others.
 
 To call up a thread at each tick costs more than a short handler does. So one of the idle
-threads, the deputy, looks after the leader shortly after each moment at which something is
-due. Where it will look soon, and the calls of the timer were short lately, the leader stays
-the leader while it runs the handler. If that does not come back, the deputy takes over.
+threads, the deputy, sleeps until the moment at which it is needed if the leader's next call
+never ends, and the leader stays the leader while it runs the handler. If that has not come
+back by then, the deputy takes over. If it has, the two change places: so a tick wakes one
+thread. Where something is due while the handler may still run, a thread is called up first,
+unless the calls of the timer were short lately.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import time
 from math import inf
 from typing import Callable, List, Optional, Sequence, Set, Type
 
+from .bell import Bell
 from .clock import Clock, ManualClock
 from .due_queue import DueQueue
 from .logs import get_logger
@@ -30,14 +33,16 @@ __all__ = ["Scheduler"]
 
 logger = get_logger(__name__)
 
-#: idle threads kept ready; others leave
-RESERVE = 2
-#: seconds after which an idle thread leaves
+#: idle threads kept ready beside the deputy; others leave
+RESERVE = 1
+#: seconds after which such a thread leaves
 IDLE_SECONDS = 30.0
-#: seconds by which a handler that runs for longer than it used to may hold up others
+#: seconds by which a handler may hold up others that runs for longer than it used to
 GUARD = 0.02
 #: seconds by which a call may be late before more than one thread runs what is due
 LATE = 0.003
+#: seconds by which the deputy may come later than the leader would, to take its place
+CLOSE = 1e-5
 #: seconds of the longest single wait on a clock of the application's, which may jump
 LONGEST_WAIT = 30.0
 
@@ -62,21 +67,17 @@ class Scheduler:
     def _reset(self) -> None:
         #: of all state here and of the timers; a forked child has another one
         self.lock = threading.Lock()
-        self._standby = threading.Condition(self.lock)
         self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
         self._returning: Set[Slot] = set()  # of them, those that are done but for the lock
         self._look_at = inf  # when the earliest call that runs may be one to warn of
-        self._leader: Optional[int] = None  # identity of that thread
-        self._bell = threading.Lock()  # what the leader sleeps on: half of a Condition's cost
-        self._bell.acquire()
-        self._asleep = False  # the leader waits for the bell
-        self._in_place: Optional[float] = None  # since when the leader runs a handler
-        self._has_deputy = False
+        self._leader: Optional[Bell] = None
+        self._in_place: Optional[Series] = None  # whose call the leader runs
+        self._deputy: Optional[Bell] = None
         self._watch_at = inf  # when the deputy looks after the leader
         self._waking = False  # a thread has been called up and has not come yet
-        self._idle = 0
+        self._spares: List[Bell] = []  # of the other idle threads
         self._threads = 0
 
     def after_fork(self) -> None:
@@ -157,19 +158,25 @@ class Scheduler:
         series.call = nothing  # its heap entry may stay for long, and must not keep a module alive
         series.cancelled = True  # last, so that what Ctrl-C has cut can be done again
         if not self._live:  # nothing to wait for: the threads end
-            self._ring()
-            self._standby.notify_all()
+            self._wake_all()
 
     def recover(self) -> None:
         """Let all threads look again, after Ctrl-C in a change; the caller holds the lock."""
         self._waking = False  # who was called up comes, but perhaps nobody was
-        self._standby.notify_all()
-        self._ring()
+        self._wake_all()
         self._call_up()
 
     def _push(self, series: Series, due: float) -> None:
         if self._queue.push(series, due):
-            self._ring()
+            self._hasten(due)
+
+    def _hasten(self, due: float) -> None:
+        """Wake whoever would come too late for what has become the next."""
+        if self._leader is not None and self._leader.asleep:
+            self._leader.ring()
+        elif self._in_place is not None and self._deputy is not None:
+            if due + GUARD < self._watch_at:
+                self._deputy.ring()
 
     def _take(self, now: float) -> Optional[Series]:
         """Take the next series, which is due; None where it has to wait for a call."""
@@ -182,8 +189,13 @@ class Scheduler:
         slot.record.begin(series.origin + series.k * series.period, now)
         return series
 
-    def _run(self, series: Series) -> float:
-        """Run a call with the lock released, queue what follows, and return when that was."""
+    def _run(self, series: Series, bell: Optional[Bell]) -> float:
+        """Run a call with the lock released, queue what follows, and return when that was.
+
+        Args:
+            series: whose.
+            bell: of the scheduler's thread that runs it.
+        """
         slot = series.slot
         slot.thread = threading.get_ident()
         self._running.add(slot)
@@ -212,8 +224,8 @@ class Scheduler:
             slot.running = slot.thread = None
             if not series.cancelled:
                 following = series.step(now)
-                if self._queue.push(series, following) and self._asleep:
-                    self._ring()
+                if self._queue.push(series, following) and self._leader is not bell:
+                    self._hasten(following)
             if slot.waiting is not None:
                 waiting, slot.waiting = slot.waiting, None
                 self._push(waiting, now)
@@ -270,7 +282,7 @@ class Scheduler:
             now = self._now()
             series = self._take(now) if self._queue.next_due() <= now else None
             if series is not None:
-                self._run(series)
+                self._run(series, None)
         finally:
             self.lock.release()  # in a child that the handler has forked, another lock
 
@@ -280,9 +292,12 @@ class Scheduler:
         """See to it that a thread leads, or will; return False where none can be had."""
         if not self._threaded or self._leader is not None or self._waking:
             return True
-        if self._idle:
+        bell = self._spares.pop() if self._spares else self._deputy
+        if bell is not None:
+            if bell is self._deputy:
+                self._dismiss_deputy()
             self._waking = True
-            self._standby.notify()
+            bell.ring()
             return True
         if self._returning:  # in a rush: the first of them will see that nobody leads
             return True
@@ -306,59 +321,60 @@ class Scheduler:
         self._leader = self._in_place = None
         self._call_up()
 
-    def _ring(self) -> None:
-        """Wake the leader, if it sleeps."""
-        if self._asleep:
-            if self._bell.locked():  # else Ctrl-C has come right behind this
-                self._bell.release()
-            self._asleep = False
+    def _wake_all(self) -> None:
+        for bell in (self._leader, self._deputy, *self._spares):
+            if bell is not None:
+                bell.ring()
 
     def _work(self) -> None:
+        """Lead and stand by in turn, until this thread is not needed."""
+        bell, thread = Bell(), threading.current_thread()
         self.lock.acquire()
         try:
             self._waking = False
             while self._live:
-                if self._leader is None:
-                    self._lead(threading.current_thread())
-                elif not self._stand_by():
+                if self._leader is None or self._leader is bell:
+                    self._lead(bell, thread)
+                elif not self._stand_by(bell):
                     break
         finally:
             self._threads -= 1
+            if self._leader is bell:  # another thread has left that to it, and all was stopped
+                self._leader = None
             self.lock.release()  # in a child that a handler has forked, another lock
 
-    def _lead(self, thread: threading.Thread) -> None:
+    def _lead(self, bell: Bell, thread: threading.Thread) -> None:
         """Wait for what comes due and run it, until another thread leads."""
-        me = self._leader = threading.get_ident()
+        self._leader = bell
         try:
             now = self._now()
-            while self._live and self._leader == me:
+            while self._live and self._leader is bell:
                 due = self._queue.next_due()
                 if due > now:
                     if due > now + GUARD:  # else another call follows at once
                         thread.name = "uun_iot idle"
-                    now = self._wait(now, due)
+                    now = self._wait(bell, now, due)
                     continue
                 series = self._take(now)
                 if series is None:
                     continue
-                record = series.slot.record
-                watched = abs(self._watch_at - now) <= GUARD  # not so where the clock has jumped
-                if watched and record.wary == 0 and now < due + LATE:
-                    self._in_place = now
+                if self._is_watched(series, due, now):
+                    self._in_place = series
                 else:
                     # also where nothing else is due: somebody must watch the call
-                    self._look_at = min(self._look_at, record.warn_when(series.period))
+                    look_at = series.slot.record.warn_when(series.period)
+                    self._look_at = min(self._look_at, look_at)
                     self._hand_over()
                 thread.name = series.thread_name
-                now = self._run(series)
-                if self._leader == me:
+                now = self._run(series, bell)
+                if self._leader is bell:
                     self._in_place = None
         finally:
             thread.name = "uun_iot idle"
-            if self._leader == me:
+            if self._leader is bell:
                 self._leader = self._in_place = None
 
-    def _wait(self, now: float, due: float) -> float:
+    def _wait(self, bell: Bell, now: float, due: float) -> float:
         """Sleep until something is due, or the bell rings, and return when; for the leader."""
         if now > self._look_at:
             self._look_at_running(now)
@@ -366,50 +382,76 @@ class Scheduler:
         until = inf if due == inf else self._queue.wake_at()
         if self._look_at < until:
             until = self._look_at
-        seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
-        self._asleep = True
-        self.lock.release()
-        rung = self._bell.acquire(True, seconds)
-        self.lock.acquire()
-        if self._asleep:
-            self._asleep = False
-        elif not rung:  # it was rung when the time was over already
-            self._bell.acquire()
+        deputy = self._deputy
+        if deputy is not None and deputy.asleep and now < self._watch_at <= until + CLOSE:
+            self._leader = deputy  # it wakes up by then anyway
+            self._dismiss_deputy()
+            return now
+        self._sleep(bell, until, now)
         return self._now()
 
-    def _stand_by(self) -> bool:
-        """Wait until this thread is to lead; return False where it is not needed."""
-        if self._idle >= RESERVE:
-            return False
-        self._idle += 1
-        if self._has_deputy:
-            called = self._standby.wait(IDLE_SECONDS)
-            # A call may have reached a thread whose wait had just run out: the flag decides.
-            called = called or self._waking
-        else:
-            self._has_deputy = called = True
-            while self._live and not self._waking and self._watch():
-                pass
-            self._has_deputy = False
-            self._watch_at = inf
-        self._idle -= 1
-        self._waking = False
-        return called
+    def _sleep(self, bell: Bell, until: float, now: float) -> bool:
+        seconds = -1.0 if until == inf else min(max(until - now, 0.0), self._longest_wait)
+        return bell.sleep(self.lock, seconds)
 
-    def _watch(self) -> bool:
-        """Look after the leader once; return False where its place is to be taken."""
-        if self._leader is None:
+    def _stand_by(self, bell: Bell) -> bool:
+        """Wait until this thread is to lead; return False where it is not needed."""
+        if self._deputy is None:
+            self._deputy = bell
+            while self._live and self._deputy is bell:
+                self._watch(bell)
+            if self._deputy is bell:
+                self._dismiss_deputy()
+            elif self._leader is not bell:
+                self._waking = False  # it has been called up
+            return True
+        if len(self._spares) >= RESERVE:
             return False
+        self._spares.append(bell)
+        rung = bell.sleep(self.lock, IDLE_SECONDS)
+        if bell not in self._spares:  # called up, perhaps when the time was over
+            self._waking = False
+            return True
+        self._spares.remove(bell)
+        return rung
+
+    # -- the deputy -------------------------------------------------------------------------
+
+    def _watch(self, bell: Bell) -> None:
+        """Sleep until the leader may be stuck; take its place if it is."""
         now = self._now()
-        if self._in_place is None:
-            following = min(self._queue.next_due(), self._look_at)
-            self._watch_at = max(now, following) + GUARD
-        else:
-            self._watch_at = self._in_place + GUARD
-            if self._watch_at <= now:  # it will not come back soon
-                self._leader = self._in_place = None
-                self._look_at = now  # the call may be one to warn of
-                return False
-        seconds = self._watch_at - now
-        self._standby.wait(None if seconds == inf else min(seconds, self._longest_wait))
-        return True
+        at = self._needed_at(now)
+        if self._leader is None or at <= now:
+            self._leader, self._in_place = bell, None
+            self._dismiss_deputy()
+            self._look_at = now  # the call that is stuck may be one to warn of
+            return
+        self._watch_at = at
+        self._sleep(bell, at, now)
+
+    def _needed_at(self, now: float) -> float:
+        """Return when the leader's present call, or else its next one, holds up others."""
+        due = self._queue.next_due()
+        if self._in_place is not None:
+            record = self._in_place.slot.record
+            began = record.began or 0.0
+            stuck = min(due, self._look_at, began + self._in_place.period)
+            return stuck if record.wary else max(stuck, began + GUARD)
+        if due == inf:
+            return inf
+        stuck = self._queue.due_if_stuck()
+        if due < self._look_at < stuck:
+            stuck = self._look_at
+        return max(stuck, max(now, due) + GUARD)
+
+    def _is_watched(self, series: Series, due: float, now: float) -> bool:
+        """Return whether the deputy comes in time, were the call that begins never to end."""
+        at = self._watch_at
+        short = series.slot.record.wary == 0 and now < due + LATE
+        if short and now - GUARD <= at <= now + GUARD:
+            return True
+        needed = min(self._queue.next_due(), self._look_at, now + series.period)
+        return now < at <= needed + (GUARD if short else CLOSE)
+
+    def _dismiss_deputy(self) -> None:
+        self._deputy, self._watch_at = None, inf
