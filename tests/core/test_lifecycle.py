@@ -207,6 +207,51 @@ def test_a_forked_child_that_leaves_the_block_stops_only_what_it_has_started(
     assert [one for one in child.errors if "ticks that come due meanwhile" not in one] == []
 
 
+FORKED_MEANWHILE = """
+import os, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import Gateway, on
+ticked = threading.Event()
+class Module:
+    id = "module"
+    @on("tick")
+    def tick(self):
+        ticked.set()
+    @on("update")
+    def update(self):
+        pass
+gateway = Gateway(sys.argv[1], lambda config, client: Module())
+held, let_go = threading.Event(), threading.Event()
+def busy():  # as where timers are started and an update is announced
+    with gateway._sources.tick._lock, gateway._sources.update._lock:
+        held.set()
+        let_go.wait()
+thread = threading.Thread(target=busy)
+thread.start()
+held.wait()
+child = os.fork()
+if child == 0:
+    with gateway:
+        assert ticked.wait(10)
+        gateway._config.event.announce(after=lambda: print("announced", flush=True))
+    os._exit(0)
+let_go.set()
+thread.join()
+print(os.waitpid(child, 0)[1], flush=True)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_child_forked_while_another_thread_changes_the_timers_may_use_the_gateway(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"gateway": {"moduleTimers": {"module": 0.02}}}))
+    with Child.python(FORKED_MEANWHILE, str(path)) as child:
+        assert child.wait() == 0, child.errors
+    assert child.lines == ["announced", "0"]
+
+
 def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_path: Path) -> None:
     class Interrupting:
         """A client whose hook is interrupted, as by Ctrl-C."""

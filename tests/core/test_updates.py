@@ -886,3 +886,22 @@ def test_a_handler_that_throws_the_configuration_away_breaks_no_later_update(
     updated.ask(reply(place="attic"))
     listener.wait_for(2)
     assert updated.saved["place"] == "attic"
+
+
+def test_what_is_called_first_at_an_update_may_ask_for_the_next_one(tmp_path: Path) -> None:
+    seen: List[Any] = []
+
+    class First:
+        id = "first"
+
+        @EvConfUpdate.subscribe_first
+        def updated(self, new_config: Dict[str, Any]) -> None:
+            seen.append(new_config["a"])
+            one.uuapp.reply = {"a": 2}
+            one.gateway._config.on_tick()
+
+    with Updated(tmp_path, {}, [First()]) as one:
+        asking = in_thread(lambda: one.ask({"a": 1}))
+        joined(asking)
+        assert seen == [1, 2]
+        assert one.saved["a"] == 2

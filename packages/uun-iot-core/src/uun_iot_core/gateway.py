@@ -18,6 +18,7 @@ from .events.calling import current_event
 from .events.decorators import EventRegister
 from .exceptions import ConfigError
 from .logs import get_logger
+from .main_thread import entered, left
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
 from .naming import module_id_of
 from .process import is_failure
@@ -406,6 +407,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             vars(event).pop(OWNERS, None)
 
     def __enter__(self: G) -> G:
+        entered(self)
         try:
             self.start()
         except BaseException:
@@ -414,6 +416,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self.stop()
             elif self._state == _STARTING and self._changes_in == threading.get_ident():
                 self._stop()
+            left(self)
             raise
         return self
 
@@ -430,6 +433,9 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if self._state == _RUNNING:  # Ctrl-C came before anything of that was done
                 self.stop()
             raise
+        finally:
+            if self._state == _STOPPED:
+                left(self)
         # after it, since the signal may come while this thread stops the gateway
         if (
             self._exit.requested

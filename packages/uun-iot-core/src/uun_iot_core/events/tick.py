@@ -21,6 +21,7 @@ from typing import (
 from ..clock import SYSTEM_CLOCK, Clock
 from ..config import canonical, problems
 from ..exceptions import ConfigError
+from ..forks import watch_forks
 from ..logs import get_logger
 from ..supervision import Overdue
 from ..timer_stats import TimerStats
@@ -86,6 +87,11 @@ class EvTick(Event):
         #: over which part of their period timers that share it are spread; 0 to 1
         self.spread = 0.0
         self._lock = threading.Lock()  # an update's timers and a stop take turns
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread that is no more may hold the lock."""
+        self._lock = threading.Lock()
 
     @classmethod
     def subscribe(cls, function: F) -> Register[F]:

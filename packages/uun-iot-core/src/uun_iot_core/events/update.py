@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
+from ..forks import watch_forks
 from ..logs import get_logger
 from .base import EventType, F, Handler, HandlerInfo, Register
 from .calling import call_handler
@@ -30,12 +31,18 @@ class EvConfUpdate(ThreadedEvent):
 
     def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(config)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a short handler may ask for the configuration
         self._running: Set[int] = set()  # of registrations: a callable may have no hash
         self._again: Set[int] = set()
         self._cancelled = False
         self._owed: Optional[Callable[[], None]] = None  # what comes after a call that is owed
         self._waiting: Set[int] = set()  # of registrations for which there was no thread
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread that is no more may hold the lock."""
+        self._lock = threading.RLock()
+        self._running, self._again = set(), set()
 
     @classmethod
     def subscribe(cls, function: F) -> Register[F]:
