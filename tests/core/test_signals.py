@@ -465,13 +465,15 @@ g.__class__ = Interrupted
         main = leaving + SLEEP
     else:  # what another thread has entered outlives the main thread
         main = """
+entered = threading.Event()
 def block():
     with g:
         ready()
+        entered.set()
         threading.main_thread().join()
         say("outlived it")
 threading.Thread(target=block).start()
-g.runev.wait()
+entered.wait()
 raise KeyboardInterrupt
 """
     with run(tmp_path, main) as child:
