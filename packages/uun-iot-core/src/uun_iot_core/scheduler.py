@@ -217,6 +217,8 @@ class Scheduler:
             self._returning.discard(slot)
             now = self._now()
             self._running.discard(slot)
+            if not self._running:
+                self._look_at = inf
             if slot.record.end(now, series.period, failure):
                 # before the call counts as ended: who stops the timer may rely on the log
                 self._say([slot.record.warning(series.name, series.period, now)])
