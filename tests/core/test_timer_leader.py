@@ -12,7 +12,7 @@ from typing import Iterator, List
 
 import pytest
 
-from tests.core.helpers import SOON, in_thread, joined, messages
+from tests.core.helpers import SOON, in_thread, joined, library_threads, messages
 from tests.core.test_timer_threads import Blocking, Counting
 from tests.support.processes import Child
 from tests.support.wait import eventually
@@ -190,6 +190,23 @@ def test_what_comes_due_while_a_lone_call_blocks_waits_for_no_tick_of_that(how: 
     timer.stop()
     other.stop()
     assert taken < period / 2  # the deputy had meant to look after the call a period later
+
+
+def test_a_timer_that_is_started_when_the_one_whose_call_blocks_is_stopped_ticks() -> None:
+    suspect, late = LaterBlocking(), Counting()
+    timer, other = RepeatTimer(0.05, suspect), RepeatTimer(60, late)
+    timer.start()
+    suspect.wait_for(20)
+    suspect.block = True
+    assert suspect.blocking.begun.wait(SOON)
+    timer.stop(block=False)
+    assert eventually(lambda: len(library_threads()) == 1)  # the deputy is not needed, and gone
+    other.start()
+    late.wait_for(1 - late.calls)
+    assert timer.stats().running_for is not None  # it has not waited for the end of that call
+    suspect.blocking.let_go.set()
+    timer.stop()
+    other.stop()
 
 
 def test_short_calls_that_wait_for_a_device_are_made_side_by_side() -> None:

@@ -111,6 +111,9 @@ class Scheduler:
         series.k = 0 if at_once else 1
         self._live.add(series)
         self._push(series, series.due)
+        if self._in_place is not None and self._deputy is None:
+            # what the leader runs was all there was, and is stopped: nobody looks after it
+            self._leader = self._in_place = None
         if not self._call_up() and self._threads == 0 and self._threaded:
             self.cancel(series)
             raise RuntimeError(f"{series.name}: no thread can be started for its timer")
@@ -294,12 +297,14 @@ class Scheduler:
         """See to it that a thread leads, or will; return False where none can be had."""
         if not self._threaded or self._leader is not None or self._waking:
             return True
-        bell = self._spares.pop() if self._spares else self._deputy
+        bell = self._spares[-1] if self._spares else self._deputy
         if bell is not None:
-            if bell is self._deputy:
-                self._dismiss_deputy()
+            bell.ring()  # first: whom Ctrl-C leaves asleep here, nobody would wake
             self._waking = True
-            bell.ring()
+            if self._spares:
+                self._spares.pop()
+            else:
+                self._dismiss_deputy()
             return True
         if self._returning:  # in a rush: the first of them will see that nobody leads
             return True
