@@ -64,3 +64,14 @@ def test_a_call_by_hand_asks_always(tmp_path: Path) -> None:
         asked = len(updated.uuapp.asked)
         updated.gateway._config.on_tick()
         assert len(updated.uuapp.asked) == asked + 1
+
+
+@pytest.mark.parametrize("period", [5e-324, 1e-306, 1e-6])
+def test_polls_of_any_period_go_on_when_they_fail(period: float) -> None:
+    polls = Polls()
+    assert not polls.skip(period)
+    for _ in range(100):
+        polls.failed(period)
+    assert polls.skip(period)
+    polls.succeeded()
+    assert not polls.skip(period)

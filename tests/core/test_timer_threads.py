@@ -705,20 +705,20 @@ looking.join()
         assert child.wait(20) == 0, child.errors
 
 
-@pytest.mark.parametrize("started", [False, True])
-def test_garbage_that_stops_its_timer_stops_no_other(started: bool) -> None:
+@pytest.mark.parametrize("state", ["never started", "stopped", "running"])
+def test_garbage_that_stops_its_timer_stops_no_other(state: str) -> None:
     program = f"""
 import sys, threading
 from uun_iot_core import RepeatTimer
 class Device:
-    # in a cycle with its timer, so that only the garbage collection ends it: anywhere
+    # in a cycle, so that only the garbage collection ends it: anywhere, also in the scheduler
     def __init__(self):
-        self.timer = RepeatTimer(3600, self.poll, runonstart=False)
-        if {started}:
+        self.me = self
+        self.timer = RepeatTimer(0.05, int)
+        if {state != "never started"}:
             self.timer.start()
+        if {state == "stopped"}:
             self.timer.stop()
-    def poll(self):
-        pass
     def __del__(self):
         self.timer.stop()
 enough, calls = threading.Event(), 0
@@ -734,7 +734,31 @@ for timer in timers:
 print(enough.wait(60), flush=True)
 for timer in timers:
     timer.stop()
+import gc
+gc.collect()
 """
     with Child([sys.executable, "-c", program]) as child:
         child.wait_for_line("True", 70)
+        assert child.wait(20) == 0  # no timer is left
+
+
+def test_a_timer_keeps_the_process_alive_also_where_a_daemon_has_started_the_first_one() -> None:
+    program = """
+import threading
+from uun_iot_core import RepeatTimer
+calls = 0
+def tick():
+    global calls
+    calls += 1
+    if calls == 5:
+        print("fifth", flush=True)
+        other.stop(), timer.stop()
+other, timer = RepeatTimer(0.02, int), RepeatTimer(0.02, tick)
+thread = threading.Thread(target=other.start, daemon=True)
+thread.start()
+thread.join()
+timer.start()
+"""
+    with Child([sys.executable, "-c", program]) as child:
         assert child.wait(20) == 0
+        assert child.lines == ["fifth"]

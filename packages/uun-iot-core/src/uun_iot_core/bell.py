@@ -28,11 +28,11 @@ class Bell:
                 self._lock.release()
             self.asleep = False
 
-    def sleep(self, lock: threading.Lock, seconds: float) -> bool:
+    def sleep(self, lock: threading.RLock, seconds: float) -> bool:
         """Sleep with the lock released until rung, or until the time is over.
 
         Args:
-            lock: which the caller holds.
+            lock: which the caller holds, once.
             seconds: how long at most; below 0 there is no end.
 
         Returns:

@@ -7,6 +7,8 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Optional
 
+from .forks import watch_forks
+
 if TYPE_CHECKING:
     from .scheduler import Scheduler
 
@@ -50,6 +52,11 @@ class ManualClock(Clock):
     def __init__(self, wall: float = 1_700_000_000.0) -> None:
         self._now = 0.0
         self._wall_offset = wall
+        self._turn = threading.RLock()
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: a thread that is no more may be in `advance`."""
         self._turn = threading.RLock()
 
     def monotonic(self) -> float:

@@ -43,4 +43,5 @@ class Polls:
 
 def _most(period: float) -> int:
     """Return how many polls may be skipped in a row."""
-    return max(0, int(LONGEST_PAUSE // period) - 1)
+    # bounded, since a period may be so short that their number is beyond any integer
+    return max(0, int(min(LONGEST_PAUSE / period, 1e12)) - 1)

@@ -66,7 +66,8 @@ class Scheduler:
 
     def _reset(self) -> None:
         #: of all state here and of the timers; a forked child has another one
-        self.lock = threading.Lock()
+        # of more than one turn, since garbage collection may call `stop` in a `__del__` anywhere
+        self.lock = threading.RLock()
         self._queue = DueQueue()
         self._live: Set[Series] = set()  # started and not cancelled
         self._running: Set[Slot] = set()
@@ -136,6 +137,10 @@ class Scheduler:
         if series.entry is not None:
             self._queue.withdraw(series)
             self._push(series, series.due)
+
+    def is_held_here(self) -> bool:
+        """Return whether this thread holds the lock: then it can wait for nobody."""
+        return bool(self.lock._is_owned())  # type: ignore[attr-defined]  # as Condition does
 
     def end_of_call(self, slot: Slot) -> threading.Lock:
         """Return a lock that may be had when the timer's call that runs now has ended.
@@ -308,7 +313,8 @@ class Scheduler:
             return True
         if self._returning:  # in a rush: the first of them will see that nobody leads
             return True
-        thread = threading.Thread(target=self._work, name="uun_iot idle")
+        # not a daemon where the thread that starts the timer is one
+        thread = threading.Thread(target=self._work, name="uun_iot idle", daemon=False)
         self._threads += 1
         self._waking = True
         try:

@@ -175,7 +175,6 @@ class RepeatTimer:
         """
         series = self.__series
         if series is None or (series.cancelled and self.__slot.running is None):
-            # without the lock: garbage collection may call this in `__del__` while it is held
             return
         scheduler = scheduler_of(self.__clock)
         with scheduler.lock:
@@ -185,7 +184,8 @@ class RepeatTimer:
                 scheduler.recover()
                 raise
             ended = scheduler.end_of_call(self.__slot) if block else None
-        if ended is not None:
+        # garbage collection may call this in a `__del__` of a thread that is in the scheduler
+        if ended is not None and not scheduler.is_held_here():
             ended.acquire()
 
     def _rearm(self, period: Numeric, shift: float = 0.0) -> None:

@@ -51,7 +51,8 @@ class ThreadedEvent(Event):
                 after()
 
         event = getattr(info.event_type, "value", info.event_type)
-        thread = threading.Thread(target=run, name=f"uun_iot {event} {info.owner_id}")
+        name = f"uun_iot {event} {info.owner_id}"
+        thread = threading.Thread(target=run, name=name, daemon=False)
         self._threads = [old for old in self._threads if old.is_alive()]
         try:
             thread.start()
