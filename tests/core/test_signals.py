@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import signal
 import time
+import weakref
 from pathlib import Path
 from typing import Any, List
 
@@ -325,6 +327,94 @@ def test_a_main_thread_that_ends_without_a_with_block_does_not_cut_the_stop_shor
         assert child.wait() == CODES.get(name, 0), child.errors
         assert child.lines[-2:] == ["closed", "cleanup"]
         assert complaints(child) == []
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("end", ["", "raise KeyboardInterrupt"])
+def test_a_signal_after_the_end_of_the_main_thread_stops_the_gateway(
+    tmp_path: Path, name: str, end: str
+) -> None:
+    # since Python 3.12 no thread can be started any more by then; 3.13 takes that back
+    main = f"""
+def wait():
+    threading.main_thread().join()
+    ready()
+    g.stopev.wait()
+threading.Thread(target=wait).start()
+g.start()
+{end}
+sys.exit()
+"""
+    expected = CODES.get(name, 0) or (-signal.SIGINT if end else 0)
+    for _ in range(8):
+        with run(tmp_path, main) as child:
+            child.signal(getattr(signal, name))
+            try:
+                assert child.wait(3) == expected, child.errors
+            except AssertionError:
+                # a signal that comes just before Python goes to sleep there is not noticed
+                if child.lines != ["ready"]:
+                    raise
+                continue
+        ended = ["start handler ended", "stop handler ended", "closed", "cleanup"]
+        assert child.lines == ["ready", *ended]
+        return
+    pytest.fail("no signal was noticed")
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_while_the_gateway_is_stopped_at_the_end_of_the_main_thread_gives_its_code(
+    tmp_path: Path, name: str
+) -> None:
+    program = PROGRAM.replace("def end(self):", "def end(self):\n        self.slowly()").replace(
+        "class Module:", "class Module:\n    def slowly(self): say('stopping'); time.sleep(0.5)"
+    )
+    main = """
+class Interrupted(Gateway):
+    def __exit__(self, *exc):
+        raise KeyboardInterrupt
+g.__class__ = Interrupted
+with g:
+    raise KeyboardInterrupt
+"""
+    with Child.python(program, write_config(tmp_path, timers(module=0.005)), main) as child:
+        child.wait_for_line("^stopping$")
+        child.signal(getattr(signal, name))
+        expected = CODES.get(name, -signal.SIGINT)
+        assert child.wait() == expected, child.errors
+        ended = ["start handler ended", "stopping", "stop handler ended", "closed", "cleanup"]
+        assert sorted(child.lines) == sorted(ended)
+
+
+def test_what_is_entered_by_hand_goes_on_when_the_main_thread_ends(tmp_path: Path) -> None:
+    main = """
+def later():
+    threading.main_thread().join()
+    say("goes on" if g.runev.is_set() else "was stopped")
+    g.stop()
+threading.Thread(target=later).start()
+contextlib.ExitStack().enter_context(g)
+ready()
+sys.exit()
+"""
+    with run(tmp_path, "import contextlib" + main) as child:
+        assert child.wait() == 0, child.errors
+        assert child.lines[1] == "goes on"
+        assert child.lines[-1] == "closed"
+
+
+def test_gateways_that_were_entered_and_stopped_are_not_kept(tmp_path: Path) -> None:
+    for leave in (True, False):
+        gateway = make_gateway(tmp_path)
+        gateway.__enter__()
+        if leave:
+            gateway.__exit__(None, None, None)
+        else:
+            gateway.stop()
+        ended = weakref.ref(gateway)
+        del gateway
+        gc.collect()
+        assert ended() is None
 
 
 def test_a_main_thread_that_stops_the_gateway_by_itself_exits_with_the_code(

@@ -18,7 +18,7 @@ from .events.calling import current_event
 from .events.decorators import EventRegister
 from .exceptions import ConfigError
 from .logs import get_logger
-from .main_thread import entered, left
+from .main_thread import entered, stopped
 from .modules import Modules, call_init, events_in, modules_in, owners_in, tell
 from .naming import module_id_of
 from .process import is_failure
@@ -353,6 +353,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if watch is not None:
                 watch.end()
             self._enter(_STOPPED)
+            stopped(self)
 
     def _leave_to_parent(self) -> None:
         """In a forked child, forget that the gateway runs: it does so in the parent."""
@@ -416,7 +417,6 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self.stop()
             elif self._state == _STARTING and self._changes_in == threading.get_ident():
                 self._stop()
-            left(self)
             raise
         return self
 
@@ -433,9 +433,6 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             if self._state == _RUNNING:  # Ctrl-C came before anything of that was done
                 self.stop()
             raise
-        finally:
-            if self._state == _STOPPED:
-                left(self)
         # after it, since the signal may come while this thread stops the gateway
         if (
             self._exit.requested

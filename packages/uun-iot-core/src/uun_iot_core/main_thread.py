@@ -1,4 +1,4 @@
-"""The end of the main thread while a gateway that it has entered still runs.
+"""The end of the main thread by Ctrl-C, in a block of a gateway whose end has not begun.
 
 A second Ctrl-C may meet ``__exit__`` before the first instruction of that. Nothing in the
 ``with`` statement can catch it there, and the timers' threads would keep the process alive.
@@ -6,6 +6,7 @@ A second Ctrl-C may meet ``__exit__`` before the first instruction of that. Noth
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import TYPE_CHECKING, List
 
@@ -14,16 +15,16 @@ from .logs import get_logger
 if TYPE_CHECKING:
     from .gateway import Gateway
 
-__all__ = ["entered", "left"]
+__all__ = ["entered", "is_stopping", "stopped"]
 
 logger = get_logger(__name__)
 
-_entered: List[Gateway] = []  # the one table of gateways; each is here for its block's time only
-_registered = False
+_entered: List[Gateway] = []  # the one table of gateways; each is here until it is stopped
+_registered = _stopping = False
 
 
 def entered(gateway: Gateway) -> None:
-    """Have a gateway stopped if the main thread ends before `left` is called.
+    """Have a gateway stopped if Ctrl-C ends the main thread before `stopped` is called.
 
     Does nothing in other threads.
 
@@ -46,19 +47,31 @@ def entered(gateway: Gateway) -> None:
     _entered.append(gateway)
 
 
-def left(gateway: Gateway) -> None:
+def stopped(gateway: Gateway) -> None:
     """Forget a gateway that has been stopped.
 
     Args:
-        gateway: whose block has ended.
+        gateway: perhaps one that `entered` was never called for.
     """
-    _entered[:] = [one for one in _entered if one is not gateway]
+    while gateway in _entered:
+        _entered.remove(gateway)
+
+
+def is_stopping() -> bool:
+    """Return whether the main thread, at its end, stops the gateways that are left."""
+    return _stopping
 
 
 def _stop_all() -> None:
-    while _entered:
+    global _stopping
+    # what was entered by hand, and goes on when the main thread ends, is left alone
+    if not isinstance(getattr(sys, "last_value", None), KeyboardInterrupt):
+        return
+    _stopping = True
+    for gateway in list(_entered):
         try:
-            _entered.pop().stop()
+            gateway.stop()
+            gateway._exit.finish()
         except KeyboardInterrupt:  # it ends waiting, and no more
             pass
         except BaseException:

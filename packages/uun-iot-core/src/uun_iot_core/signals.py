@@ -14,9 +14,10 @@ import os
 import signal
 import sys
 import threading
-from typing import TYPE_CHECKING, Callable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Callable, Iterator, List, Optional, Tuple
 
 from .logs import get_logger
+from .main_thread import is_stopping
 from .wakeful import WAKE_EVERY, WakefulEvent
 
 if TYPE_CHECKING:
@@ -77,6 +78,8 @@ class SignalExit:
         self._noticed = 0  # how many of them it has answered
         self._lock = threading.Lock()  # never taken in a signal handler
         self._done = WakefulEvent()
+        #: of what is left to `finish`
+        self._late: Optional[Tuple[Optional[Callable[[Gateway], None]]]] = None
 
     @property
     def requested(self) -> bool:
@@ -101,9 +104,14 @@ class SignalExit:
             try:
                 # not threading.Thread: its start() takes a lock that this thread may hold
                 _thread.start_new_thread(self._launch, (cleanup,))
-            except (RuntimeError, MemoryError):  # no thread to be had: the `with` block stops it
-                self.exiting = True
-                raise SystemExit(self.code) from None
+            except (RuntimeError, MemoryError):  # no thread to be had
+                if is_stopping():
+                    self._late = (cleanup,)
+                elif not threading.main_thread().is_alive():  # at its end, so it holds no lock
+                    self._stop(cleanup)
+                else:  # the `with` block stops it
+                    self.exiting = True
+                    raise SystemExit(self.code) from None
         elif self._done.is_set() and not self.exiting:
             self.exiting = True
             self._noticed = self._sent
@@ -129,7 +137,28 @@ class SignalExit:
         except (RuntimeError, MemoryError):
             self._stop(cleanup)
 
+    def finish(self) -> None:
+        """End the process for a signal that came while the main thread stopped the gateway."""
+        if self._late is not None:
+            self._clean_up(self._late[0])
+            self._done.set()
+            self._end_process()
+
     def _stop(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
+        self._clean_up(cleanup)
+        sig = self._signal
+        assert sig is not None
+        with self._lock:
+            main_is_there = threading.main_thread().is_alive()
+            self._done.set()
+            if self._main_waits:
+                return
+        if main_is_there:
+            self._interrupt_main(sig)
+        else:
+            self._end_process()
+
+    def _clean_up(self, cleanup: Optional[Callable[[Gateway], None]]) -> None:
         sig = self._signal
         assert sig is not None
         try:
@@ -140,15 +169,6 @@ class SignalExit:
                 cleanup(self._gateway)
         except BaseException:  # the process must end whatever the cleanup raises
             logger.error("stopping after a signal failed", exc_info=True)
-        with self._lock:
-            main_is_there = threading.main_thread().is_alive()
-            self._done.set()
-            if self._main_waits:
-                return
-        if main_is_there:
-            self._interrupt_main(sig)
-        else:
-            self._end_process()
 
     def _interrupt_main(self, sig: int) -> None:
         """Interrupt whatever the main thread waits for, until it is on its way out."""
