@@ -10,15 +10,26 @@ import secrets
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
-from typing import Any, Dict, Iterator, Optional
+from typing import Any, Callable, Dict, Iterator, Optional, Type
 
 import pytest
 
-from tests.core.helpers import Ticker, Updated, make_gateway, messages, timers
+from tests.core.helpers import (
+    SOON,
+    Ticker,
+    Updated,
+    in_thread,
+    joined,
+    make_gateway,
+    messages,
+    timers,
+)
 from tests.support.processes import Child
 from tests.support.systemd import Systemd
+from tests.support.wait import eventually
 from uun_iot_core import ManualClock, on, problems
 from uun_iot_core.systemd import Notifier, watchdog_seconds
 
@@ -200,6 +211,97 @@ def test_the_watchdog_is_fed_while_no_handler_is_over_its_limit(
             {"WATCHDOG": "1"},
             {"WATCHDOG": "1"},
         ]
+
+
+class Hanging:
+    """A module whose update handler, stop handler or command hangs."""
+
+    id = "sensor"
+
+    def __init__(self) -> None:
+        self.begun, self.let_go = threading.Event(), threading.Event()
+
+    def hang(self) -> None:
+        self.begun.set()
+        assert self.let_go.wait(SOON)
+
+
+class UpdateHangs(Hanging):
+    @on("update")
+    def update(self) -> None:
+        self.hang()
+
+
+class StopHangs(Hanging):
+    @on("stop")
+    def stop(self) -> None:
+        self.hang()
+
+
+class CommandHangs(Hanging):
+    @on("external", "read")
+    def read(self, command: Any) -> None:
+        self.hang()
+
+
+class StartTakesLong(Hanging):
+    @on("start")
+    def start(self, evs: Any) -> None:
+        self.hang()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        (UpdateHangs, "update sensor"),
+        (StopHangs, "stop sensor"),
+        (CommandHangs, "external read"),
+        (StartTakesLong, None),  # it may take as long as the gateway runs
+    ],
+)
+def test_the_watchdog_is_not_fed_while_another_handler_is_over_its_limit(
+    systemd: Systemd,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    kind: Type[Hanging],
+    name: Optional[str],
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "4000000")
+    clock, module = ManualClock(), kind()
+    config = {"gateway": {"watchdog": {"limits": {"sensor": 15}}}}
+    gateway = make_gateway(tmp_path, config, module, clock=clock)
+    with gateway:
+        begin: Dict[Any, Callable[[], Any]] = {
+            UpdateHangs: lambda: gateway._config.event.announce(after=lambda: None),
+            StopHangs: gateway.stop,
+            CommandHangs: lambda: gateway._sources.external.respond("read"),
+            StartTakesLong: lambda: None,
+        }
+        clock.advance(0)
+        calling = in_thread(begin[kind])
+        assert module.begun.wait(SOON)
+        systemd.said()
+        clock.advance(30)
+        fed = [one for one in systemd.said() if "WATCHDOG" in one]
+        try:
+            if name is None:
+                assert len(fed) == 15
+            else:
+                assert len(fed) == 7  # up to the 15th second
+                (line,) = messages(caplog, logging.ERROR)
+                assert f"{name} has run for 16 s, its limit is 15 s" in line
+            said = messages(caplog, logging.WARNING)
+            assert [one for one in said if "limits" in one] == (
+                [] if name else ["gateway.watchdog.limits.sensor: no module has a handler for it"]
+            )
+        finally:
+            module.let_go.set()
+        joined(calling)
+        assert eventually(lambda: not gateway._overdue())
+        clock.advance(2)
+        if kind is not StopHangs:
+            assert {"WATCHDOG": "1"} in systemd.said()
 
 
 def test_calls_over_their_limits_are_remembered_no_longer_than_they_last(

@@ -238,20 +238,57 @@ def test_milliseconds_are_counted_and_not_worth_a_line_unless_each_call_overruns
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     clock = ManualClock()
-    now_and_then = [0.05] * 9 + [0]
-    lasting = [*now_and_then, *now_and_then, *[0.05] * 9]
+    now_and_then = [0.04] * 9 + [0]
+    lasting = [*now_and_then, *now_and_then, *[0.04] * 9]
     timer = RepeatTimer(0.01, lambda: clock.advance(lasting.pop(0)), clock=clock, name="tick slow")
     timer.start()
     while lasting:
         clock.advance(0.01)
     assert timer.stats().overruns == 27
     assert messages(caplog, logging.WARNING) == []
-    lasting += [0.05] * 5
+    lasting += [0.04] * 5
     while lasting:
         clock.advance(0.01)
     timer.stop()
     (line,) = messages(caplog, logging.WARNING)
-    assert "tick slow has run for 0.05 s, longer than its period of 0.01 s" in line
+    assert "tick slow has run for 0.04 s, longer than its period of 0.01 s" in line
+
+
+def test_a_handler_of_a_short_period_that_overruns_once_is_named(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    clock = ManualClock()
+    lasting = [0.06, 0.6]
+    timer = RepeatTimer(0.05, lambda: clock.advance(lasting.pop(0)), clock=clock, name="tick slow")
+    timer.start()
+    clock.advance(0)
+    assert [line.partition(";")[0] for line in messages(caplog, logging.WARNING)] == [
+        "tick slow has run for 0.06 s, longer than its period of 0.05 s"
+    ]
+    clock.advance(0.05)
+    timer.stop()
+    assert "more than 10 times" in messages(caplog, logging.WARNING)[1]
+
+
+def test_a_call_that_hangs_is_warned_of_by_the_period_that_it_is_given_meanwhile(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    begun, let_go = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        let_go.wait(SOON)
+
+    timer = RepeatTimer(3600, hang, name="tick hung")
+    timer.start()
+    try:
+        assert begun.wait(SOON)
+        timer._rearm(0.1)
+        assert eventually(lambda: messages(caplog, logging.WARNING))
+        assert timer.stats().running_for is not None
+    finally:
+        let_go.set()
+        timer.stop()
 
 
 def test_another_period_is_warned_of_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -173,7 +173,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
         if found:
             raise ConfigError("; ".join(f"{config_file}: {problem}" for problem in found))
         self._arm_timers()
-        self._sources.tick.warn_of_idle_limits(self._limits())
+        self._sources.tick.warn_of_idle_limits(self._limits(), self._sources.limited())
         for problem in self._modules.idle_storages(self.config["gateway"]):
             logger.warning("%s", problem)
 
@@ -195,8 +195,7 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
 
     def _overdue(self) -> List[Overdue]:
         """Return which calls run for longer than `gateway.watchdog.limits` has it."""
-        limits = self._limits()
-        return [one for tick in self._sources.ticks for one in tick.overdue(limits)]
+        return self._sources.overdue(self._limits())
 
     def _limits(self) -> Dict[str, Any]:
         limits: Dict[str, Any] = self.config["gateway"].get("watchdog", {}).get("limits", {})

@@ -16,10 +16,23 @@ unless the calls of the timer were short lately.
 
 from __future__ import annotations
 
+import contextlib
+import sys
 import threading
 import time
 from math import inf
-from typing import Callable, List, Optional, Sequence, Set, Type
+from typing import (
+    Any,
+    Callable,
+    ContextManager,
+    Iterator,
+    List,
+    Optional,
+    Sequence,
+    Set,
+    Tuple,
+    Type,
+)
 
 from .bell import Bell
 from .clock import Clock, ManualClock
@@ -38,7 +51,7 @@ RESERVE = 1
 #: seconds after which such a thread leaves
 IDLE_SECONDS = 30.0
 #: seconds by which a handler may hold up others that runs for longer than it used to
-GUARD = 0.02
+GUARD = 0.01
 #: seconds by which a call may be late before more than one thread runs what is due
 LATE = 0.003
 #: seconds by which the deputy may come later than the leader would, to take its place
@@ -130,13 +143,22 @@ class Scheduler:
         if series.cancelled:
             return
         series.period = max(period, SHORTEST_PERIOD)
-        series.slot.record.warned = 0  # what was said was said of another period
+        record = series.slot.record
+        record.warned = 0  # what was said was said of another period
+        if series.slot.running is series:
+            self._look_at = min(self._look_at, record.warn_when(series.period))
+            self._hasten(self._look_at)
         series.origin = self._now() - shift
         # after a call that runs, or that waits for one of an earlier start, one step is made
         series.k = 0 if series.entry is None else 1
         if series.entry is not None:
             self._queue.withdraw(series)
             self._push(series, series.due)
+
+    def locked(self) -> ContextManager[Any]:
+        """Return a context manager that holds the lock, for what Ctrl-C may cut."""
+        # before 3.10 Ctrl-C may come out of `with` itself, and leave the lock held
+        return self.lock if sys.version_info >= (3, 10) else _uncut(self.lock)
 
     def is_held_here(self) -> bool:
         """Return whether this thread holds the lock: then it can wait for nobody."""
@@ -229,8 +251,10 @@ class Scheduler:
                 self._look_at = inf
             if slot.record.end(now, series.period, failure):
                 # before the call counts as ended: who stops the timer may rely on the log
-                self._say([slot.record.warning(series.name, series.period, now)])
-                now = self._now()
+                warning = slot.record.warning(series.name, series.period, now)
+                if warning is not None:
+                    self._say([(warning, None)])
+                    now = self._now()
             slot.running = slot.thread = None
             if not series.cancelled:
                 following = series.step(now)
@@ -249,7 +273,7 @@ class Scheduler:
     def _look_at_running(self, now: float) -> None:
         """Warn of the calls that run for longer than they should; for the leader."""
         self._look_at = inf
-        said: List[str] = []
+        said: List[Tuple[str, Optional[int]]] = []
         for slot in self._running:
             series = slot.running
             if series is None:
@@ -257,21 +281,24 @@ class Scheduler:
             record, period = slot.record, series.period
             warning = record.warning(series.name, period, now)
             if warning is not None:
-                said.append(f"{warning}; it is at\n{stack_of(slot.thread)}")
+                said.append((warning, slot.thread))
             self._look_at = min(self._look_at, record.warn_when(period))
         if said:
             self._hand_over()
             self._say(said)
 
-    def _say(self, warnings: Sequence[Optional[str]]) -> None:
-        """Log with the lock released, since the application's log may be slow."""
-        if not any(warnings):
-            return
+    def _say(self, warnings: Sequence[Tuple[str, Optional[int]]]) -> None:
+        """Log with the lock released, since the application's log may be slow.
+
+        Args:
+            warnings: each with the thread in which the call still runs, whose stack is shown.
+        """
         self._call_up()  # where it was left to this thread to see that nobody leads
         self.lock.release()
         try:
-            for warning in filter(None, warnings):
-                logger.warning("%s", warning)
+            for warning, thread in warnings:
+                at = "" if thread is None else f"; it is at\n{stack_of(thread)}"
+                logger.warning("%s%s", warning, at)
         except BaseException:  # a broken log handler of the application
             pass
         finally:
@@ -324,7 +351,8 @@ class Scheduler:
             if thread.ident is None:
                 self._threads -= 1
                 self._waking = False
-            if isinstance(exc, RuntimeError):  # thread limit, or the interpreter is shutting down
+            # a limit of threads or of memory, or the interpreter is shutting down
+            if isinstance(exc, (RuntimeError, MemoryError)):
                 return False
             raise
         return True
@@ -468,3 +496,9 @@ class Scheduler:
 
     def _dismiss_deputy(self) -> None:
         self._deputy, self._watch_at = None, inf
+
+
+@contextlib.contextmanager
+def _uncut(lock: threading.RLock) -> Iterator[None]:
+    with interruption_waits(), lock:
+        yield

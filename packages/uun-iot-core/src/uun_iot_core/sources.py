@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import Any, Dict, List, Optional, Type, TypeVar
+from typing import Any, Dict, List, Optional, Set, Type, TypeVar
 
 from .events.attach import completed
 from .events.base import Event
@@ -14,6 +14,7 @@ from .events.threads import Busy
 from .events.tick import EvTick
 from .events.update import EvConfUpdate
 from .modules import tell
+from .supervision import Overdue
 
 __all__ = ["Sources"]
 
@@ -86,6 +87,21 @@ class Sources:
             tick.cancel()
         self.update.cancel()
         self.external.cancel()
+
+    def limited(self) -> Set[str]:
+        """Return the ids of the modules that have handlers with limits, beside those of ticks."""
+        limited = (self.stopping, self.update, self.external)
+        return {str(info.owner_id) for event in limited for _, info in event._handlers}
+
+    def overdue(self, limits: Dict[str, Any]) -> List[Overdue]:
+        """Return which calls run for longer than `gateway.watchdog.limits` has it.
+
+        A start handler may run for as long as the gateway does.
+        """
+        found = [one for tick in self.ticks for one in tick.overdue(limits)]
+        for event in (self.stopping, self.update, self.external):
+            found += event.overdue(limits)
+        return found
 
     def busy(self) -> List[Busy]:
         """Return which handlers still run, and which event of the application is not done."""

@@ -15,7 +15,7 @@ __all__ = ["Record", "TimerStats", "stack_of"]
 WARN_AT = (1, 10)
 #: seconds that it must have taken at least: with periods of milliseconds, the system's own
 #: scheduling makes every handler overrun now and then (`TimerStats.overruns` counts that)
-WARN_NOT_BEFORE = 0.25
+WARN_NOT_BEFORE = 0.05
 #: unless so many calls in a row have overrun, which is no accident
 WARN_AT_ROW = 10
 #: a call that takes no longer than so many seconds is short

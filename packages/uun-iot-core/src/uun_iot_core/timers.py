@@ -10,6 +10,7 @@ from .clock import SYSTEM_CLOCK, Clock
 from .exceptions import json_type
 from .schedulers import scheduler_of
 from .series import Series, Slot
+from .signals import interruption_waits
 from .timer_stats import TimerStats
 from .typing import IModule, Numeric
 
@@ -150,7 +151,7 @@ class RepeatTimer:
     def _start_shifted(self, shift: float = 0.0) -> None:
         """Start the timer, all its ticks so many seconds later."""
         scheduler = scheduler_of(self.__clock)
-        with scheduler.lock:
+        with scheduler.locked():
             if self.running:
                 raise RuntimeError(f"{self._name} is started already; stop() it first")
             if self.__series is not None:
@@ -177,7 +178,7 @@ class RepeatTimer:
         if series is None or (series.cancelled and self.__slot.running is None):
             return
         scheduler = scheduler_of(self.__clock)
-        with scheduler.lock:
+        with scheduler.locked():
             try:
                 scheduler.cancel(self.__series or series)  # may have been started anew meanwhile
             except BaseException:  # Ctrl-C
@@ -194,7 +195,7 @@ class RepeatTimer:
         The next tick is one period away, less the shift.
         """
         scheduler = scheduler_of(self.__clock)
-        with scheduler.lock:
+        with interruption_waits(), scheduler.lock:
             self.__period = period
             if self.__series is not None:
                 scheduler.rearm(self.__series, float(period), shift)

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from typing import Any, Callable, Dict, Iterable, List, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
+from ..clock import SYSTEM_CLOCK, Clock
 from ..exceptions import ModuleError, json_type
 from ..logs import get_logger
 from ..socket_server import MOST_CLIENTS, SocketServer
+from ..supervision import Overdue
 from .base import Event, EventType, F, Handler, HandlerInfo, Register
 from .calling import outcome
-from .threads import Busy
+from .threads import Busy, Calls
 
 __all__ = ["EvExternal"]
 
@@ -45,6 +47,8 @@ class EvExternal(Event):
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._built_in_places = threading.BoundedSemaphore(_MOST_BUILT_IN)
         self._running: Optional[Busy] = None
+        self._calls = Calls()
+        self._clock: Clock = SYSTEM_CLOCK
         self._built_in_running: List[Busy] = []
         self._stopping = False
 
@@ -94,7 +98,7 @@ class EvExternal(Event):
             self._handlers.append((handler, info))
 
     def _join_gateway(self, gateway: Any) -> None:
-        self._config = gateway.config
+        self._config, self._clock = gateway.config, gateway._clock
 
     def start(self) -> None:
         """Listen on the configured socket, if there is one; what fails is logged."""
@@ -131,6 +135,14 @@ class EvExternal(Event):
         if server is not None:
             server.stop()
 
+    def overdue(self, limits: Mapping[str, Any]) -> List[Overdue]:
+        """Return which calls run for longer than they may.
+
+        Args:
+            limits: seconds by module id; valid already.
+        """
+        return self._calls.overdue(limits, self._clock.monotonic())
+
     def busy(self) -> List[Busy]:
         """Return which handler and which built-in commands run right now."""
         running = self._running
@@ -161,9 +173,11 @@ class EvExternal(Event):
             if self._stopping:
                 return "1 the gateway stops"
             self._running = f"uun_iot external {name}", threading.current_thread().ident
+            number = self._calls.begin(f"external {name}", info, self._clock)
             try:
                 return _answer(*outcome(handler, info, (name, rest)))
             finally:
+                self._calls.end(number)
                 self._running = None
 
     def _call_built_in(self, name: str) -> str:

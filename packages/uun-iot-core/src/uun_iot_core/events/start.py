@@ -41,6 +41,7 @@ class EvStart(ThreadedEvent):
         return Register(HandlerInfo(cls.event_type, (), {"block": True}), function)
 
     def _join_gateway(self, gateway: Any) -> None:
+        super()._join_gateway(gateway)
         self._evs, self._own_evs = (gateway.runev, gateway.stopev), False
 
     def start(self) -> None:

@@ -2,16 +2,56 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
-from typing import Any, Callable, Dict, List, Optional, Tuple
+from math import inf
+from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
+from ..clock import SYSTEM_CLOCK, Clock
+from ..supervision import Overdue
 from .base import Event, Handler, HandlerInfo
 from .calling import call_handler
 
-__all__ = ["Busy", "ThreadedEvent"]
+__all__ = ["Busy", "Calls", "ThreadedEvent"]
 
 #: what still runs: its name, and the identity of its thread
 Busy = Tuple[str, Optional[int]]
+
+
+class Calls:
+    """Which calls of handlers run right now, and since when."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._running: Dict[int, Tuple[str, HandlerInfo, float]] = {}
+
+    def begin(self, name: str, info: HandlerInfo, clock: Clock) -> int:
+        """Note that a call begins; return the number to give to `end`."""
+        number = next(self._numbers)
+        try:
+            now = clock.monotonic()
+        except Exception:  # one of the application's own: the handler is called all the same
+            now = inf
+        self._running[number] = name, info, now
+        return number
+
+    def end(self, number: int) -> None:
+        """Note that a call has ended."""
+        self._running.pop(number, None)
+
+    def overdue(self, limits: Mapping[str, Any], now: float) -> List[Overdue]:
+        """Return which run for longer than they may.
+
+        Args:
+            limits: seconds by module id; those by timer are of ticks only.
+            now: by the clock that `begin` was given.
+        """
+        found = []
+        for number, (name, info, began) in list(self._running.items()):
+            limit = limits.get(str(info.owner_id))
+            if isinstance(limit, (int, float)) and now - began > limit:
+                found.append(Overdue(name, number, now - began, limit))
+        return found
 
 
 class ThreadedEvent(Event):
@@ -20,6 +60,11 @@ class ThreadedEvent(Event):
     def __init__(self, config: Optional[Dict[str, Any]] = None) -> None:
         super().__init__(config)
         self._threads: List[threading.Thread] = []
+        self._calls = Calls()
+        self._clock: Clock = SYSTEM_CLOCK
+
+    def _join_gateway(self, gateway: Any) -> None:
+        self._clock = gateway._clock
 
     def spawn(
         self,
@@ -44,15 +89,19 @@ class ThreadedEvent(Event):
         Raises:
             RuntimeError: no thread can be started.
         """
+        event = getattr(info.event_type, "value", info.event_type)
+        name = f"{event} {info.owner_id}"
 
         def run() -> None:
-            call_handler(handler, info, *args)
+            number = self._calls.begin(name, info, self._clock)
+            try:
+                call_handler(handler, info, *args)
+            finally:
+                self._calls.end(number)
             if after is not None:
                 after()
 
-        event = getattr(info.event_type, "value", info.event_type)
-        name = f"uun_iot {event} {info.owner_id}"
-        thread = threading.Thread(target=run, name=name, daemon=False)
+        thread = threading.Thread(target=run, name=f"uun_iot {name}", daemon=False)
         self._threads = [old for old in self._threads if old.is_alive()]
         try:
             thread.start()
@@ -73,6 +122,14 @@ class ThreadedEvent(Event):
                 return
             for thread in others:
                 thread.join()
+
+    def overdue(self, limits: Mapping[str, Any]) -> List[Overdue]:
+        """Return which calls run for longer than they may.
+
+        Args:
+            limits: seconds by module id; valid already.
+        """
+        return self._calls.overdue(limits, self._clock.monotonic())
 
     def busy(self) -> List[Busy]:
         """Return which handlers still run."""

@@ -14,6 +14,7 @@ from typing import (
     Mapping,
     Optional,
     Sequence,
+    Set,
     Tuple,
     Type,
 )
@@ -310,18 +311,21 @@ class EvTick(Event):
                 found.append(Overdue(stats.name, stats.calls, stats.running_for, limit))
         return found
 
-    def warn_of_idle_limits(self, limits: Mapping[str, Any]) -> None:
+    def warn_of_idle_limits(self, limits: Mapping[str, Any], others: Set[str]) -> None:
         """Log which limits are of no handler.
 
         Args:
             limits: the value of ``gateway.watchdog.limits``.
+            others: ids of modules that have a handler of another event that it limits.
         """
         ids = self._ids()
         for owner, value in limits.items():
             for timer_id in value if isinstance(value, dict) else [None]:
+                if timer_id is None and owner in others:
+                    continue
                 if owner not in ids or (timer_id is not None and timer_id not in ids[owner]):
                     place = ".".join(filter(None, ("gateway.watchdog.limits", owner, timer_id)))
-                    logger.warning("%s: no module has a tick handler for it", place)
+                    logger.warning("%s: no module has a handler for it", place)
 
     def busy(self) -> List[Busy]:
         """Return which handlers run right now."""

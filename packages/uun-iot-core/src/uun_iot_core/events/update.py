@@ -55,6 +55,7 @@ class EvConfUpdate(ThreadedEvent):
         return Register(HandlerInfo(cls.event_type, (), {"first": True}), function)
 
     def _join_gateway(self, gateway: Any) -> None:
+        super()._join_gateway(gateway)
         self._config = gateway.config
 
     def start(self) -> None:
