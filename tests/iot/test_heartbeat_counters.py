@@ -122,6 +122,28 @@ def test_in_an_outage_they_grow_and_come_with_the_first_that_arrives(
     assert said == ["online", "offline", "online"]
 
 
+def test_in_an_outage_they_are_kept_now_and_then_also_for_a_process_that_is_killed(
+    uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
+) -> None:
+    device = Device(uuapp, gateway, clock)
+    path = Path(f"{device.gateway._config._path}.counters")
+    writes = 0
+    with device.gateway:
+        device.clock.advance(1)
+        uuapp.faults.add(Fault("status", command=COMMAND, status=503))
+        device.weather.up = False
+        before = path.read_bytes()
+        for _ in range(60):
+            device.clock.advance(60)
+            writes += path.read_bytes() != before
+            before = path.read_bytes()
+        assert 5 <= writes <= 6  # each ten minutes of the hour
+        dropped = device.weather._storage.stats().dropped
+        kept = json.loads(path.read_text())  # what is there where it is killed now
+        assert dropped - 60 <= kept["dropped"] <= dropped
+        assert kept["dropped"] > 200
+
+
 def test_what_begins_anew_is_counted_on_and_never_taken_back(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
 ) -> None:
@@ -245,7 +267,7 @@ def test_the_setting_is_true_or_false(heartbeat: Any, place: str) -> None:
 
 def test_what_takes_part_in_a_sum_may_go(tmp_path: Path) -> None:
     read: Dict[str, Dict[Any, int]] = {"overruns": {"a": 5, "b": 3}}
-    counters = Counters(str(tmp_path / "counters"), lambda: read, lambda: True)
+    counters = Counters(str(tmp_path / "counters"), ManualClock(), lambda: read, lambda: True)
     told = counters.pending()
     assert told["overruns"] == 8
     counters.arrived(told)

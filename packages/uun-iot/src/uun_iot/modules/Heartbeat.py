@@ -48,15 +48,17 @@ class Heartbeat(IModule):
         """Send a heartbeat; log ``online`` or ``offline``, at first and where that has changed."""
         counters = self._counters
         told = counters.pending() if counters is not None and counters.wanted() else {}
+        arrived = False
         try:
             response = self._uucmd({**self._figures(), **told})
-        except BaseException:
-            self._set_online(False)
-            raise
-        status = getattr(response, "status_code", 200)
-        self._set_online(bool(response) and 200 <= status < 300)
-        if self.online and counters is not None:
-            counters.arrived(told)
+            status = getattr(response, "status_code", 200)
+            arrived = bool(response) and 200 <= status < 300
+        finally:
+            self._set_online(arrived)
+            if counters is not None and arrived:
+                counters.arrived(told)
+            elif counters is not None and told:
+                counters.failed()
 
     def _gateway_started(self) -> None:
         if self._counters is not None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import threading
+from math import inf
 from typing import Any, Callable, Dict, Tuple
 
-from uun_iot_core import Gateway, atomic_write
+from uun_iot_core import Clock, Gateway, atomic_write
 from uun_iot_core.logs import get_logger
 from uun_iot_storage import Storage
 
@@ -15,26 +16,35 @@ __all__ = ["Counters", "counters_of"]
 
 logger = get_logger(__name__)
 
+#: seconds between two writes in an outage at least, since flash memory wears out
+KEEP_EVERY = 600.0
+
 NAMES = ("sent", "failed", "dropped", "restarts", "overruns", "rollBacks")
 
 
 class Counters:
     """Counts on until a heartbeat with the counts has arrived, also over restarts.
 
-    The file is written at start and at stop, and where counts in it have arrived; what was
-    counted since the start is lost with a process that is killed.
+    The file is written at start and at stop, where counts in it have arrived, and in an outage
+    now and then; a process that is killed loses what was counted since.
 
     Args:
         path: the file that keeps them.
+        clock: says when to write it in an outage.
         read: returns counts of this process by name, and there by what counts them; one that
             falls has begun anew.
         wanted: returns whether they are sent; if not, the file is left alone.
     """
 
     def __init__(
-        self, path: str, read: Callable[[], Dict[str, Dict[Any, int]]], wanted: Callable[[], bool]
+        self,
+        path: str,
+        clock: Clock,
+        read: Callable[[], Dict[str, Dict[Any, int]]],
+        wanted: Callable[[], bool],
     ) -> None:
         self._path = path
+        self._clock = clock
         self._read = read
         self.wanted = wanted
         self._carried = dict.fromkeys(NAMES, 0)
@@ -44,6 +54,7 @@ class Counters:
         self._restarts = 0
         self._loaded = False
         self._in_file: Dict[str, int] = {}
+        self._saved_at = -inf
         self._lock = threading.Lock()
 
     def pending(self) -> Dict[str, int]:
@@ -77,6 +88,13 @@ class Counters:
             if any(self._in_file.values()):
                 self._save()
 
+    def failed(self) -> None:
+        """Keep what a heartbeat could not tell, for a process that ends without a stop."""
+        with self._lock:
+            due = self._clock.monotonic() >= self._saved_at + KEEP_EVERY
+            if due and self._pending() != self._in_file:
+                self._save()
+
     def started(self) -> None:
         """Note that the gateway starts; where it has run before, that is a restart."""
         if not self.wanted():
@@ -105,6 +123,7 @@ class Counters:
 
     def _save(self) -> None:
         try:
+            self._saved_at = self._clock.monotonic()
             pending = self._pending()
             atomic_write(self._path, json.dumps(pending) + "\n", 0o600)
             self._in_file = pending
@@ -136,4 +155,4 @@ def counters_of(gateway: Gateway) -> Counters:
         heartbeat: Dict[str, Any] = gateway.config["gateway"].get("heartbeat", {})
         return heartbeat.get("extended", False) is True
 
-    return Counters(f"{config._path}.counters", read, wanted)
+    return Counters(f"{config._path}.counters", gateway._clock, read, wanted)
