@@ -23,7 +23,7 @@ def test_what_is_due_first_comes_first_and_of_one_moment_what_was_queued_first()
         queue.push(series(name), due)
     taken = []
     while queue.next_due() < inf:
-        taken.append(queue.pop().name)
+        taken.append(str(getattr(queue.pop(), "name", None)))
     assert taken == ["a", "b", "c", "d", "e"]
 
 

@@ -252,6 +252,51 @@ def test_a_child_forked_while_another_thread_changes_the_timers_may_use_the_gate
     assert child.lines == ["announced", "0"]
 
 
+FORKED_IN_A_CALL = """
+import dataclasses, os, sys, threading, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # forking with threads is what is tested
+from uun_iot_core import EvTick, Gateway, ManualClock, on
+@dataclasses.dataclass
+class Clock(ManualClock):  # equal to any other, and without a hash
+    def __post_init__(self):
+        super().__init__()
+begun, let_go = threading.Event(), threading.Event()
+class Module:
+    id = "module"
+    @on("update")
+    def update(self):
+        begun.set()
+        let_go.wait()
+    @on("external", "read")
+    def read(self, command):
+        return "42"
+clock = Clock()
+gateway = Gateway(sys.argv[1], lambda config, client: Module(), clock=clock)
+with gateway:
+    gateway._config.event.announce(after=lambda: None)
+    begun.wait()
+    clock.advance(100)
+    print(len(gateway._overdue()), flush=True)
+    with gateway._sources.external._turn:  # a command is being answered
+        child = os.fork()
+    if child == 0:
+        with gateway:
+            print(len(gateway._overdue()), gateway._sources.external.respond("read"), flush=True)
+        os._exit(0)
+    print(os.waitpid(child, 0)[1], flush=True)
+    let_go.set()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
+def test_a_child_forked_while_handlers_run_does_not_wait_for_them(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({"gateway": {"watchdog": {"limits": {"module": 5}}}}))
+    with Child.python(FORKED_IN_A_CALL, str(path)) as child:
+        assert child.wait() == 0, child.errors
+    assert child.lines == ["1", "0 0 42", "0"]
+
+
 def test_an_interruption_where_a_stop_begins_stops_the_timers_all_the_same(tmp_path: Path) -> None:
     class Interrupting:
         """A client whose hook is interrupted, as by Ctrl-C."""

@@ -386,6 +386,39 @@ with g:
         assert sorted(child.lines) == sorted(ended)
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGUSR1"])
+def test_a_signal_while_the_main_thread_waits_for_a_pool_at_its_end_stops_the_gateway(
+    tmp_path: Path, name: str
+) -> None:
+    main = """
+import concurrent.futures
+pool = concurrent.futures.ThreadPoolExecutor(1)
+g.start()
+def wait():
+    while not threading._SHUTTING_DOWN:
+        time.sleep(0.01)
+    ready()
+    while not g.stopev.is_set():  # in steps: the main thread joins this one
+        time.sleep(0.01)
+pool.submit(wait)
+sys.exit()
+"""
+    expected = CODES.get(name, 0)
+    for _ in range(8):
+        with run(tmp_path, main) as child:
+            child.signal(getattr(signal, name))
+            try:
+                assert child.wait(3) == expected, child.errors
+            except AssertionError:
+                if child.lines != ["ready"]:  # else Python has not noticed it, see above
+                    raise
+                continue
+        ended = ["start handler ended", "stop handler ended", "closed", "cleanup"]
+        assert child.lines == ["ready", *ended]
+        return
+    pytest.fail("no signal was noticed")
+
+
 def test_what_is_entered_by_hand_goes_on_when_the_main_thread_ends(tmp_path: Path) -> None:
     main = """
 def later():

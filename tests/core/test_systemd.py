@@ -380,7 +380,7 @@ with Gateway(sys.argv[1], lambda config, client: [Sensor(), Quick()]) as gateway
         while ticked != Quick.ticked:
             ticked = Quick.ticked
             for one in threading.enumerate():
-                if one.name.startswith("uun_iot"):
+                if one.ident and one.name.startswith("uun_iot"):
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(
                         ctypes.c_ulong(one.ident), ctypes.py_object(SystemExit)
                     )

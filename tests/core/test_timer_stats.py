@@ -11,7 +11,7 @@ from typing import List
 
 import pytest
 
-from tests.core.helpers import SOON, Updated, make_gateway, messages, timers
+from tests.core.helpers import SOON, Updated, library_threads, make_gateway, messages, timers
 from tests.support.wait import eventually
 from uun_iot_core import ManualClock, RepeatTimer, TimerStats, on
 
@@ -284,6 +284,32 @@ def test_a_call_that_hangs_is_warned_of_by_the_period_that_it_is_given_meanwhile
     try:
         assert begun.wait(SOON)
         timer._rearm(0.1)
+        assert eventually(lambda: messages(caplog, logging.WARNING))
+        assert timer.stats().running_for is not None
+    finally:
+        let_go.set()
+        timer.stop()
+
+
+def test_a_call_that_hangs_is_named_also_where_its_timer_is_started_anew(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls, begun, let_go = 0, threading.Event(), threading.Event()
+
+    def hang_later() -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 20:
+            begun.set()
+            let_go.wait(SOON)
+
+    timer = RepeatTimer(0.1, hang_later, name="tick hung")
+    timer.start()
+    try:
+        assert begun.wait(SOON)
+        timer.stop(block=False)
+        assert eventually(lambda: len(library_threads()) == 1)  # nobody looks after it
+        timer.start()
         assert eventually(lambda: messages(caplog, logging.WARNING))
         assert timer.stats().running_for is not None
     finally:

@@ -705,16 +705,18 @@ looking.join()
         assert child.wait(20) == 0, child.errors
 
 
-@pytest.mark.parametrize("state", ["never started", "stopped", "running"])
+@pytest.mark.parametrize("state", ["never started", "stopped", "running", "running, slow"])
 def test_garbage_that_stops_its_timer_stops_no_other(state: str) -> None:
     program = f"""
-import sys, threading
+import gc, sys, threading, time
 from uun_iot_core import RepeatTimer
+{"gc.set_threshold(15, 2, 2)" if state.startswith("running") else ""}
 class Device:
     # in a cycle, so that only the garbage collection ends it: anywhere, also in the scheduler
     def __init__(self):
         self.me = self
-        self.timer = RepeatTimer(0.05, int)
+        # where it is slow, threads are started, and garbage is collected while one starts
+        self.timer = RepeatTimer(0.05, time.sleep, [{0.003 if "slow" in state else 0}])
         if {state != "never started"}:
             self.timer.start()
         if {state == "stopped"}:
@@ -734,7 +736,6 @@ for timer in timers:
 print(enough.wait(60), flush=True)
 for timer in timers:
     timer.stop()
-import gc
 gc.collect()
 """
     with Child([sys.executable, "-c", program]) as child:

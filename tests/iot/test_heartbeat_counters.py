@@ -144,6 +144,33 @@ def test_in_an_outage_they_are_kept_now_and_then_also_for_a_process_that_is_kill
         assert kept["dropped"] > 200
 
 
+def test_after_an_outage_the_file_is_written_once_and_not_at_each_heartbeat(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "counters"
+    sent = 0
+    counters = Counters(
+        str(path), ManualClock(), lambda: {"sent": {None: sent}}, wanted=lambda: True
+    )
+    counters.started()
+    sent = 3
+    counters._saved_at = -1e9  # the last write was long ago
+    counters.failed()
+    assert json.loads(path.read_text())["sent"] == 3
+    told = counters.pending()
+    sent += 1  # while the heartbeat is under way
+    counters.arrived(told)
+    inode = path.stat().st_ino
+    assert json.loads(path.read_text())["sent"] == 0
+    for _ in range(100):
+        told = counters.pending()
+        sent += 1
+        counters.arrived(told)
+    assert path.stat().st_ino == inode  # it is replaced where it is written
+    counters.stopped()
+    assert json.loads(path.read_text())["sent"] == 1
+
+
 def test_what_begins_anew_is_counted_on_and_never_taken_back(
     uuapp: Sandbox, gateway: Gateways, clock: ManualClock, tmp_path: Path
 ) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from math import inf
-from typing import List, Tuple
+from typing import List, Optional, Tuple
 
 from .series import Series
 
@@ -72,6 +72,8 @@ class DueQueue:
         Where another one is due a moment after it, they share the wake-up: with a thousand
         timers, to wake up is most of what a tick costs.
         """
+        if not self._heap:
+            return inf
         due, _, series = self._heap[0]
         return _shared(due, self._second_due(), series.period)
 
@@ -81,6 +83,8 @@ class DueQueue:
         That is where another series comes up, or where this one should again. Where what comes up
         has been withdrawn, it is too soon.
         """
+        if not self._heap:
+            return inf
         due, _, series = self._heap[0]
         again, second = due + series.period, self._second_due()
         if again < second:
@@ -93,9 +97,15 @@ class DueQueue:
             return min(heap[1][0], heap[2][0])
         return heap[1][0] if len(heap) == 2 else inf
 
-    def pop(self) -> Series:
-        """Take the next series; right after `next_due`, which has said that there is one."""
-        series = heapq.heappop(self._heap)[2]
+    def pop(self, now: float = inf) -> Optional[Series]:
+        """Take the next series, if it is due by now; right after `next_due`.
+
+        None where there is none, since garbage collection has withdrawn it in between.
+        """
+        heap = self._heap
+        if not heap or heap[0][0] > now or heap[0][2].entry != heap[0][1]:
+            return None
+        series = heapq.heappop(heap)[2]
         series.entry = None
         return series
 

@@ -9,7 +9,8 @@ from typing import Any, Callable, List
 __all__ = ["in_children", "watch_forks"]
 
 _functions: List[Callable[[], None]] = []
-_objects: "weakref.WeakSet[Any]" = weakref.WeakSet()
+# by identity: objects of the application may be equal to each other, and have no hash
+_objects: "weakref.WeakValueDictionary[int, Any]" = weakref.WeakValueDictionary()
 
 
 def in_children(function: Callable[[], None]) -> None:
@@ -29,10 +30,10 @@ def watch_forks(each: Any) -> None:
     Args:
         each: the object; it is not kept alive.
     """
-    _objects.add(each)
+    _objects[id(each)] = each
     in_children(_start_anew)
 
 
 def _start_anew() -> None:
-    for each in list(_objects):
+    for each in list(_objects.values()):
         each.after_fork()

@@ -351,8 +351,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
             self._config.trial.ended(clean=not self._failed and self._exit.code == 0)
             if watch is not None:
                 watch.end()
-            self._enter(_STOPPED)
             stopped(self)
+            self._enter(_STOPPED)
 
     def _leave_to_parent(self) -> None:
         """In a forked child, forget that the gateway runs: it does so in the parent."""
@@ -416,6 +416,8 @@ class Gateway(contextlib.AbstractContextManager["Gateway"]):
                 self.stop()
             elif self._state == _STARTING and self._changes_in == threading.get_ident():
                 self._stop()
+            if self._state == _STOPPED:
+                stopped(self)
             raise
         return self
 

@@ -127,6 +127,8 @@ class Scheduler:
         self._push(series, series.due)
         if self._in_place is not None and self._deputy is None:
             # what the leader runs was all there was, and is stopped: nobody looks after it
+            look_at = self._in_place.slot.record.warn_when(self._in_place.period)
+            self._look_at = min(self._look_at, look_at)
             self._leader = self._in_place = None
         if not self._call_up() and self._threads == 0 and self._threaded:
             self.cancel(series)
@@ -167,12 +169,12 @@ class Scheduler:
     def end_of_call(self, slot: Slot) -> threading.Lock:
         """Return a lock that may be had when the timer's call that runs now has ended.
 
-        It may be had at once where none runs, and in the call itself. A call of a later start is
-        not waited for. The caller holds the lock of the scheduler, and lets go of it first: so
+        It may be had at once where none has begun, and in the call itself. A call of a later start
+        is not waited for. The caller holds the lock of the scheduler, and lets go of it first: so
         Ctrl-C in the waiting cannot leave it in disorder, as it may in a `threading.Condition`.
         """
         ended = threading.Lock()
-        if slot.running and slot.thread != threading.get_ident():
+        if slot.running and slot.thread not in (None, threading.get_ident()):
             ended.acquire()
             slot.ended = (*slot.ended, ended)
         return ended
@@ -210,12 +212,15 @@ class Scheduler:
 
     def _take(self, now: float) -> Optional[Series]:
         """Take the next series, which is due; None where it has to wait for a call."""
-        series = self._queue.pop()
+        series = self._queue.pop(now)
+        if series is None:
+            return None
         slot = series.slot
         if slot.running is not None:
             slot.waiting = series  # the call of an earlier start still runs
             return None
         slot.running = series
+        self._running.add(slot)
         slot.record.begin(series.origin + series.k * series.period, now)
         return series
 
@@ -228,7 +233,6 @@ class Scheduler:
         """
         slot = series.slot
         slot.thread = threading.get_ident()
-        self._running.add(slot)
         self.lock.release()
         failure: Optional[Type[BaseException]] = None
         try:
@@ -245,7 +249,10 @@ class Scheduler:
             self._returning.add(slot)
             self.lock.acquire()
             self._returning.discard(slot)
-            now = self._now()
+            try:
+                now = self._now()
+            except Exception:  # a clock of the application that fails
+                now = slot.record.began or 0.0
             self._running.discard(slot)
             if not self._running:
                 self._look_at = inf
@@ -346,7 +353,12 @@ class Scheduler:
         self._waking = True
         try:
             with interruption_waits():  # else a lock of the thread's may stay held
-                thread.start()
+                # garbage collection may call `stop` in the new thread before that has started
+                self.lock.release()
+                try:
+                    thread.start()
+                finally:
+                    self.lock.acquire()
         except BaseException as exc:
             if thread.ident is None:
                 self._threads -= 1
@@ -380,8 +392,11 @@ class Scheduler:
                     break
         finally:
             self._threads -= 1
-            if self._leader is bell:  # another thread has left that to it, and all was stopped
+            # where another thread has left that to it and all was stopped, or its clock has failed
+            if self._leader is bell:
                 self._leader = None
+            if self._deputy is bell:
+                self._dismiss_deputy()
             self.lock.release()  # in a child that a handler has forked, another lock
 
     def _lead(self, bell: Bell, thread: threading.Thread) -> None:

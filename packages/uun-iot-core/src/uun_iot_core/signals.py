@@ -105,10 +105,11 @@ class SignalExit:
                 # not threading.Thread: its start() takes a lock that this thread may hold
                 _thread.start_new_thread(self._launch, (cleanup,))
             except (RuntimeError, MemoryError):  # no thread to be had
-                if is_stopping():
+                at_its_end = getattr(threading, "_SHUTTING_DOWN", False)  # since Python 3.9
+                if at_its_end or not threading.main_thread().is_alive():  # it holds no lock of ours
                     self._late = (cleanup,)
-                elif not threading.main_thread().is_alive():  # at its end, so it holds no lock
-                    self._stop(cleanup)
+                    if not is_stopping():
+                        self.finish()
                 else:  # the `with` block stops it
                     self.exiting = True
                     raise SystemExit(self.code) from None

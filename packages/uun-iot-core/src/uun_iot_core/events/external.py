@@ -8,6 +8,7 @@ from typing import Any, Callable, Dict, Iterable, List, Mapping, Optional, Tuple
 
 from ..clock import SYSTEM_CLOCK, Clock
 from ..exceptions import ModuleError, json_type
+from ..forks import watch_forks
 from ..logs import get_logger
 from ..socket_server import MOST_CLIENTS, SocketServer
 from ..supervision import Overdue
@@ -43,14 +44,19 @@ class EvExternal(Event):
         #: application that has the same name wins
         self.built_in: Dict[str, Callable[[], str]] = {}
         self._server: Optional[SocketServer] = None
+        self._clock: Clock = SYSTEM_CLOCK
+        self.after_fork()
+        watch_forks(self)
+        self._stopping = False
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: no handler runs there, and nobody waits for one."""
         self._turn = threading.Lock()
         self._places = threading.BoundedSemaphore(_MOST_WAITING)
         self._built_in_places = threading.BoundedSemaphore(_MOST_BUILT_IN)
         self._running: Optional[Busy] = None
         self._calls = Calls()
-        self._clock: Clock = SYSTEM_CLOCK
         self._built_in_running: List[Busy] = []
-        self._stopping = False
 
     @classmethod
     def subscribe_command(cls, action_id: str, *subactions: str) -> Callable[[F], Register[F]]:

@@ -8,6 +8,7 @@ from math import inf
 from typing import Any, Callable, Dict, List, Mapping, Optional, Tuple
 
 from ..clock import SYSTEM_CLOCK, Clock
+from ..forks import watch_forks
 from ..supervision import Overdue
 from .base import Event, Handler, HandlerInfo
 from .calling import call_handler
@@ -62,6 +63,11 @@ class ThreadedEvent(Event):
         self._threads: List[threading.Thread] = []
         self._calls = Calls()
         self._clock: Clock = SYSTEM_CLOCK
+        watch_forks(self)
+
+    def after_fork(self) -> None:
+        """Begin anew in a forked child: no handler runs there."""
+        self._calls = Calls()
 
     def _join_gateway(self, gateway: Any) -> None:
         self._clock = gateway._clock

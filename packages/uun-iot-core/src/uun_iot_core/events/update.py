@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from typing import Any, Callable, Dict, List, Optional, Set, Tuple
 
-from ..forks import watch_forks
 from ..logs import get_logger
 from .base import EventType, F, Handler, HandlerInfo, Register
 from .calling import call_handler
@@ -37,10 +36,10 @@ class EvConfUpdate(ThreadedEvent):
         self._cancelled = False
         self._owed: Optional[Callable[[], None]] = None  # what comes after a call that is owed
         self._waiting: Set[int] = set()  # of registrations for which there was no thread
-        watch_forks(self)
 
     def after_fork(self) -> None:
         """Begin anew in a forked child: a thread that is no more may hold the lock."""
+        super().after_fork()
         self._lock = threading.RLock()
         self._running, self._again = set(), set()
 

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 from math import inf
-from typing import Any, Callable, Dict, Tuple
+from typing import Any, Callable, Dict, Optional, Tuple
 
 from uun_iot_core import Clock, Gateway, atomic_write
 from uun_iot_core.logs import get_logger
@@ -86,7 +86,8 @@ class Counters:
             for name, count in told.items():
                 self._arrived[name] += count
             if any(self._in_file.values()):
-                self._save()
+                # not what has come meanwhile: it would be written after each heartbeat then
+                self._save(dict.fromkeys(NAMES, 0))
 
     def failed(self) -> None:
         """Keep what a heartbeat could not tell, for a process that ends without a stop."""
@@ -121,10 +122,11 @@ class Counters:
             logger.warning("%s cannot be read; the counters of heartbeats begin at 0", self._path)
             return {}
 
-    def _save(self) -> None:
+    def _save(self, pending: Optional[Dict[str, int]] = None) -> None:
         try:
             self._saved_at = self._clock.monotonic()
-            pending = self._pending()
+            if pending is None:
+                pending = self._pending()
             atomic_write(self._path, json.dumps(pending) + "\n", 0o600)
             self._in_file = pending
         except OSError as exc:  # counters are not worth a failing start
