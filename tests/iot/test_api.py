@@ -277,19 +277,8 @@ def test_names_are_classes_whatever_is_imported_first(first: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_and_measuring_works_where_there_is_no_posix(tmp_path: Any) -> None:
-    """As on Windows: no flock, no file modes, no fork, few signals."""
-    code = """
-import os, signal, sys
-for name in ("fcntl", "resource", "pwd", "grp"):
-    sys.modules[name] = None  # what an import of a module that is not there does
-for module, names in {
-    os: ("fork", "register_at_fork", "fchmod", "fchown", "getuid", "O_NOFOLLOW", "O_DIRECTORY"),
-    signal: ("SIGUSR1", "SIGUSR2", "SIGKILL", "pthread_kill", "pause"),
-}.items():
-    for name in names:
-        if hasattr(module, name):
-            delattr(module, name)
+#: a gateway without a uuApp, whose module measures once
+STORES_ONE = """
 import json, threading
 from uun_iot import Gateway, Module, on
 
@@ -308,6 +297,23 @@ with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"]))
 with open("w.json") as file:
     assert json.load(file) == [1]
 """
+
+
+def test_importing_and_measuring_works_where_there_is_no_posix(tmp_path: Any) -> None:
+    """As on Windows: no flock, no file modes, no fork, few signals."""
+    code = """
+import os, signal, sys
+for name in ("fcntl", "resource", "pwd", "grp"):
+    sys.modules[name] = None  # what an import of a module that is not there does
+for module, names in {
+    os: ("fork", "register_at_fork", "fchmod", "fchown", "getuid", "O_NOFOLLOW", "O_DIRECTORY"),
+    signal: ("SIGUSR1", "SIGUSR2", "SIGKILL", "pthread_kill", "pause"),
+}.items():
+    for name in names:
+        if hasattr(module, name):
+            delattr(module, name)
+"""
+    code += STORES_ONE
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", code], cwd=tmp_path, capture_output=True, text=True
     )
@@ -338,22 +344,9 @@ def test_the_version_is_the_distributions() -> None:
 
 
 def test_a_gateway_without_a_uuapp_never_loads_requests_or_openssl(tmp_path: Any) -> None:
-    code = """
-import json, sys, threading
-from uun_iot import Gateway, Module, on
-
-class Weather(Module):
-    ticked = threading.Event()
-    @on("tick")
-    def tick(self):
-        self._storage.append(1, backup=True)
-        self.ticked.set()
-
-config = {"moduleTimers": {"weather": 60}, "moduleBackupStorage": {"weather": "w.json"}}
-with open("config.json", "w") as file:
-    json.dump({"gateway": config}, file)
-with Gateway("config.json", lambda config, uuclient: Weather(config["gateway"])):
-    assert Weather.ticked.wait(10)
+    code = STORES_ONE
+    code += """
+import sys
 large = {"requests", "urllib3", "ssl", "_hashlib", "email.utils", "asyncio", "multiprocessing"}
 print(sorted(large & set(sys.modules)))
 """
