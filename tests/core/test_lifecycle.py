@@ -279,10 +279,11 @@ with gateway:
     print(len(gateway._overdue()), flush=True)
     with gateway._sources.external._turn:  # a command is being answered
         child = os.fork()
-    if child == 0:
-        with gateway:
-            print(len(gateway._overdue()), gateway._sources.external.respond("read"), flush=True)
-        os._exit(0)
+        if child == 0:
+            with gateway:
+                answer = gateway._sources.external.respond("read")
+                print(len(gateway._overdue()), answer, flush=True)
+            os._exit(0)
     print(os.waitpid(child, 0)[1], flush=True)
     let_go.set()
 """

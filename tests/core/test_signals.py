@@ -339,7 +339,7 @@ def stops_at_the_end(directory: Path, main: str, name: str, expected: int) -> No
     for _ in range(8):
         with run(directory, main) as child:
             child.signal(getattr(signal, name))
-            if not eventually(lambda: child.process.poll() is not None, timeout=3):  # noqa: B023
+            if not eventually(lambda: child.process.poll() is not None, timeout=3):
                 assert child.lines == ["ready"], child.lines
                 continue
             assert child.wait() == expected, child.errors
